@@ -1,0 +1,39 @@
+"""Errors that say what was given, what is allowed, and what to type next.
+
+`exit_code` is the process exit code of the command-line contract:
+1 our fault, 2 the user's, 3 a batch in which some failed, 4 paused at a checkpoint.
+"""
+
+from __future__ import annotations
+
+
+class PathAgentError(Exception):
+    """Base of every error that the software raises on purpose."""
+
+    exit_code = 1
+
+
+class UserError(PathAgentError):
+    """Bad input, arguments or missing weights. One sentence, and the next thing to type."""
+
+    exit_code = 2
+
+
+class SlideError(UserError):
+    """A slide that cannot be opened, has no usable resolution, or cannot be decoded."""
+
+
+class ModelError(PathAgentError):
+    """A model answered in a way that cannot be used (invalid JSON after one repair, wrong schema)."""
+
+
+class ModelUnavailableError(PathAgentError):
+    """A model server is absent or went away: the run pauses at its checkpoint (exit code 4)."""
+
+    exit_code = 4
+
+
+class BatchFailuresError(PathAgentError):
+    """A batch finished and some of its slides failed."""
+
+    exit_code = 3
