@@ -1,0 +1,1 @@
+"""What the embedded VLM learns from: phantom tiles with their truth, and simulated cases."""

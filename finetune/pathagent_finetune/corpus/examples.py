@@ -1,0 +1,273 @@
+"""Training examples, one function a role: the request of `vlm.roles` and the answer it should get.
+
+Image examples name their tile by index in a prepared tile store; text examples need no image.
+Everything is drawn from the seed that is passed in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from pathagent_finetune.corpus import sentences, simulate
+from pathagent_tools.core.geometry import Region
+from pathagent_tools.core.protocols import ModelRequest
+from pathagent_tools.core.records import Candidate, Evidence, Findings, Hypothesis, Measurement
+from pathagent_tools.core.vocabulary import DIAGNOSES, NOT_ASSESSABLE, SLOTS
+from pathagent_tools.vlm import roles
+
+_NO_IMAGE = np.zeros((1, 1, 3), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A request, its target, and the index of its tile (None for text-only roles)."""
+
+    request: ModelRequest
+    target: dict[str, Any]
+    tile: int | None = None
+
+    @property
+    def target_text(self) -> str:
+        """The exact text that the grammar lets a model write."""
+        return json.dumps(self.target, ensure_ascii=False)
+
+
+def describe_example(
+    findings: Findings, tile: int, rng: Random, *, measurements: Sequence[Measurement] = ()
+) -> Example:
+    """Look at a tile, name its slots, say it in a sentence."""
+    request = roles.describe(_NO_IMAGE, field_um=192, measurements=measurements)
+    target = findings.model_dump() | {"sentence": sentences.describe_sentence(findings, rng)}
+    return Example(request, target, tile)
+
+
+def _other(slot: str, value: str, rng: Random) -> str:
+    return rng.choice([v for v in SLOTS[slot] if v != value])
+
+
+def verify_tile_example(findings: Findings, tile: int, rng: Random) -> Example:
+    """A claim on one slot of one look, with its image and its ledger line."""
+    slot = rng.choice(("architecture", "nuclear_grade", "mitoses", "necrosis", "inflammation", "tissue"))
+    value = getattr(findings, slot)
+    true = rng.random() < 0.5
+    said = value if true else _other(slot, value, rng)
+    claim = sentences.claim_about(slot, said, rng)
+    if claim is None:
+        return describe_example(findings, tile, rng)
+    verdict = "supported" if true else "contradicted"
+    grade_less = slot == "nuclear_grade" and findings.nuclear_grade == "none"
+    if grade_less or (slot in ("mitoses", "inflammation") and findings.tissue == "background"):
+        verdict = "unsupported"
+    line = simulate.evidence_of(rng.randint(1, 24), findings, rng.choice(simulate.PLACES)).line()
+    return Example(roles.verify(claim, line, [_NO_IMAGE]), {"verdict": verdict}, tile)
+
+
+def _slides(case: simulate.Case) -> str:
+    return roles.slide_text("S1", case.tissue_mm2, case.pieces)
+
+
+def diagnose_example(case: simulate.Case, rng: Random) -> Example:
+    """The belief that the ledger warrants, as percentages."""
+    notes = rng.choice(
+        (None, None, None, "Follow-up biopsy.", "Abdominal pain.", "HER2 positive on core biopsy.")
+    )
+    request = roles.diagnose(_slides(case), roles.ledger_text(case.evidence), notes=notes)
+    target = [
+        {"diagnosis": h.diagnosis, "grade": h.grade, "percent": round(100 * h.probability)}
+        for h in simulate.differential(case.evidence)
+    ]
+    return Example(request, {"differential": target})
+
+
+def judge_example(case: simulate.Case, rng: Random) -> Example:
+    """Whether the ledger settles the leading diagnosis, and what is missing."""
+    leading = simulate.differential(case.evidence)[0]
+    question = rng.choice(("Draft a report.", "What is the diagnosis?", "Draft a report."))
+    text = f"{leading.text} ({round(100 * leading.probability)} %)"
+    enough, missing = simulate.sufficiency(case.evidence)
+    request = roles.judge(question, text, roles.ledger_text(case.evidence))
+    return Example(request, {"sufficient": enough, "missing": missing})
+
+
+def write_example(case: simulate.Case, rng: Random) -> Example:
+    """Report sentences with the ids of their evidence."""
+    read = roles.telling(case.evidence)
+    believed = simulate.differential(case.evidence)
+    request = roles.write(
+        _slides(case),
+        roles.differential_text(believed),
+        roles.ledger_text(case.evidence),
+        [e.id for e in read],
+    )
+    return Example(request, {"sentences": sentences.report_sentences(read, believed[0], rng)})
+
+
+def verify_case_example(case: simulate.Case, rng: Random) -> Example:
+    """A report sentence with the looks that it cites: right, wrong, or citing what cannot carry it."""
+    read = roles.telling(case.evidence)
+    leading = simulate.differential(case.evidence)[0]
+    facts = sentences.lesion_facts(read, leading)
+    slot = rng.choice([*facts, "diagnosis"])
+    if slot == "diagnosis":
+        core = sentences.lesion_looks(read, leading) or list(read)
+        if rng.random() < 0.5:
+            claim, verdict = sentences.diagnosis_claim(leading, rng), "supported"
+        else:
+            family = rng.choice([d for d in DIAGNOSES if d != leading.diagnosis])
+            other = Hypothesis(diagnosis=family, grade=rng.choice(DIAGNOSES[family]), probability=0.5)
+            claim, verdict = sentences.diagnosis_claim(other, rng), "contradicted"
+        cited = core[:3]
+    else:
+        value, looks = facts[slot]
+        cited = list(looks[:3])
+        verdict = "supported"
+        if rng.random() < 0.5:
+            wrong = _other(slot, value, rng)
+            if all(getattr(e.findings, slot) != wrong for e in cited):
+                value, verdict = wrong, "contradicted"
+        said = sentences.claim_about(slot, value, rng)
+        if said is None:
+            return write_example(case, rng)
+        claim = said
+        if slot == "nuclear_grade" and all(e.findings and e.findings.nuclear_grade == "none" for e in cited):
+            verdict = "unsupported"
+    if not cited:
+        return write_example(case, rng)
+    return Example(roles.verify(claim, "\n".join(e.line() for e in cited)), {"verdict": verdict})
+
+
+def navigate_example(seed: int, hints: Sequence[str], rng: Random) -> Example:
+    """Choose the relevant, abnormal and new among candidates."""
+    n, count = rng.randint(4, 12), rng.randint(1, 4)
+    goals = (
+        "Draft a report.",
+        "abnormal glands or tumour cells in tissue not yet seen",
+        "tumour beside the lymphoid infiltrate",
+        "nuclear grade and mitoses in the lesion",
+        *(f"fields that show {h}" for h in hints),
+    )
+    goal = rng.choice(goals)
+    region = Region(slide="S1", x=0, y=0, width=256, height=256, mpp=1.0)
+    candidates: list[Candidate] = []
+    for i in range(n):
+        hint = rng.choice(hints)
+        relevance = rng.uniform(0.6, 1) if hint in goal else rng.uniform(0, 0.9)
+        candidates.append(
+            Candidate(
+                id=f"K{i + 1}",
+                region=region,
+                hint=hint,
+                relevance=relevance,
+                anomaly=rng.random(),
+                novelty=rng.random(),
+            )
+        )
+
+    def tenth(x: float) -> int:
+        return round(10 * x)
+
+    def score(c: Candidate) -> float:
+        return 2 * tenth(c.relevance) + 2 * tenth(c.anomaly) + tenth(c.novelty) + (6 if c.hint in goal else 0)
+
+    order = sorted(candidates, key=lambda c: (-score(c), int(c.id[1:])))[: min(count, n)]
+    best = order[0]
+    reason = (
+        f"{best.hint}: matches the goal"
+        if best.hint in goal
+        else f"{best.hint}: abnormal"
+        if best.anomaly >= best.relevance
+        else f"{best.hint}: relevant"
+    )
+    request = roles.navigate(goal, {c.id: c.line() for c in candidates}, count)
+    return Example(request, {"choose": [c.id for c in order], "reason": reason})
+
+
+_SUBJECT_SLOTS: dict[str, tuple[str, str]] = {
+    "invasive tumour": ("tissue", "invasive tumour"),
+    "dysplasia": ("tissue", "dysplastic epithelium"),
+    "necrosis": ("necrosis", "present"),
+    "mitoses": ("mitoses", "few|many"),
+    "inflammation": ("inflammation", "mild|marked"),
+    "adipose": ("tissue", "adipose"),
+    "mucin": ("tissue", "mucin"),
+}
+
+
+def looks_showing(subject: str, evidence: Sequence[Evidence]) -> list[Evidence]:
+    """The looks whose findings show the subject of a yes/no question."""
+    slot, values = _SUBJECT_SLOTS[subject]
+    wanted = values.split("|")
+    shown = [e for e in evidence if e.findings and getattr(e.findings, slot) in wanted]
+    if subject == "mucin":
+        shown += [
+            e for e in evidence if e.findings and e.findings.architecture == "mucin pools" and e not in shown
+        ]
+    if subject == "inflammation":
+        shown += [
+            e
+            for e in evidence
+            if e.findings and e.findings.tissue == "lymphoid infiltrate" and e not in shown
+        ]
+    return sorted(shown, key=lambda e: int(e.id[1:]))
+
+
+def answer_example(
+    case: simulate.Case, kind: str, subject: str, text: str, rng: Random, *, options: Sequence[str] = ()
+) -> Example:
+    """Answer one question from the ledger; the kind says how, the wording is the caller's."""
+    read = roles.telling(case.evidence)
+    believed = simulate.differential(case.evidence)
+    core = sentences.lesion_looks(read, believed[0])
+    state, cites = "answered", [e.id for e in core[:3]]
+    if kind == "not_assessable":
+        state, said, cites = "cannot be told from this slide", NOT_ASSESSABLE, []
+    elif kind == "yesno":
+        shown = looks_showing(subject, read)
+        said, cites = ("yes", [e.id for e in shown[:3]]) if shown else ("no", [e.id for e in read[:2]])
+    elif kind == "choice":
+        said = next((h.diagnosis for h in believed if h.diagnosis in options), believed[0].diagnosis)
+    elif kind == "grade":
+        said = believed[0].grade
+        if said == "none":
+            said = "no grade applies"
+    elif kind == "count":
+        said, cites = str(case.pieces), []
+    elif kind == "where":
+        places = [e.place for e in core]
+        said = max(sorted(set(places)), key=places.count) if places else "no lesion seen"
+    else:
+        raise ValueError(f"unknown question kind {kind!r}")
+    request = roles.answer(
+        _slides(case), text, roles.ledger_text(case.evidence), [e.id for e in read], options=options
+    )
+    return Example(request, {"class": state, "answer": said, "cites": cites})
+
+
+def slot_question_example(findings: Findings, tile: int, rng: Random) -> Example:
+    """A question on one region, with its image: the answer role looking for itself."""
+    slot = rng.choice(("tissue", "architecture", "nuclear_grade", "mitoses", "necrosis", "inflammation"))
+    wording = rng.choice(
+        {
+            "tissue": ("What tissue is this?", "What is this?", "Which tissue does this region show?"),
+            "architecture": ("What is the architecture?", "How is the tissue arranged here?"),
+            "nuclear_grade": ("What is the nuclear grade?", "Which nuclear grade do you see?"),
+            "mitoses": ("Are there mitoses here?", "How many mitoses are there?"),
+            "necrosis": ("Is there necrosis here?", "Is necrosis present in this region?"),
+            "inflammation": ("How much inflammation is there?", "Is this region inflamed?"),
+        }[slot]
+    )
+    evidence = simulate.evidence_of(1, findings, rng.choice(simulate.PLACES))
+    slides = roles.slide_text("S1", round(rng.uniform(0.5, 14), 1), rng.randint(1, 6))
+    request = roles.answer(slides, wording, evidence.line(), ["E1"], images=[_NO_IMAGE])
+    return Example(request, {"class": "answered", "answer": getattr(findings, slot), "cites": ["E1"]}, tile)
+
+
+def with_image(example: Example, image: np.ndarray[Any, np.dtype[np.uint8]]) -> ModelRequest:
+    """The example's request with the pixels of its tile."""
+    return replace(example.request, images=(image,)) if example.tile is not None else example.request

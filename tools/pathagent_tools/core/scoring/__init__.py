@@ -1,0 +1,1 @@
+"""Scores without statistics: pure functions over texts and labels."""
