@@ -53,7 +53,9 @@ def _ids(ids: Sequence[str], at_least: int, at_most: int) -> Schema:
     }
 
 
-def _request(role: Role, schema: Schema, images: Sequence[Image], max_tokens: int, **words: str) -> ModelRequest:
+def _request(
+    role: Role, schema: Schema, images: Sequence[Image], max_tokens: int, **words: str
+) -> ModelRequest:
     prompt = load(role)
     system, user = prompt.render(**words)
     return ModelRequest(role, system, user, schema, tuple(images), max_tokens, prompt.sha256)
@@ -146,18 +148,14 @@ def diagnose(slides: str, ledger: str, *, notes: str | None = None) -> ModelRequ
 def judge(question: str, leading: str, ledger: str) -> ModelRequest:
     """Is the evidence enough? If not, what is missing, in words that can be searched for."""
     schema = _object(sufficient={"type": "boolean"}, missing=_text(100))
-    return _request(
-        "judge", schema, [], 60, question=one_line(question), leading=leading, ledger=ledger
-    )
+    return _request("judge", schema, [], 60, question=one_line(question), leading=leading, ledger=ledger)
 
 
 def write(slides: str, differential: str, ledger: str, ids: Sequence[str]) -> ModelRequest:
     """Report sentences, each citing evidence by id (the grammar admits only ids that exist)."""
     sentence = _object(text=_text(240), cites=_ids(ids, 1, 4))
     schema = _object(sentences={"type": "array", "items": sentence, "minItems": 1, "maxItems": 7})
-    return _request(
-        "write", schema, [], 420, slides=slides, differential=differential, ledger=ledger
-    )
+    return _request("write", schema, [], 420, slides=slides, differential=differential, ledger=ledger)
 
 
 def verify(claim: str, evidence: str, images: Sequence[Image] = ()) -> ModelRequest:
@@ -179,9 +177,7 @@ def answer(
     images: Sequence[Image] = (),
 ) -> ModelRequest:
     """A short answer with its class and the evidence that it rests on."""
-    schema = _object(
-        **{"class": {"enum": list(ANSWER_CLASSES)}}, answer=_text(160), cites=_ids(ids, 0, 4)
-    )
+    schema = _object(**{"class": {"enum": list(ANSWER_CLASSES)}}, answer=_text(160), cites=_ids(ids, 0, 4))
     return _request(
         "answer",
         schema,

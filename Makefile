@@ -1,0 +1,52 @@
+# One command each: make demo | test | check | test-long | bench | setup
+# uv is taken from PATH, else fetched into .uv/. Everything lands in .venv/ and .uv/, nothing outside.
+
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null)
+ifeq ($(UV),)
+UV := .uv/bin/uv
+endif
+
+# One thread a process: the tests run in two processes, and small models gain nothing from more.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+PYTEST := $(ONE_THREAD) .venv/bin/python -m pytest -rs
+WORKERS ?= 2
+
+.PHONY: setup demo test test-long check format bench build clean
+
+setup: .venv/.synced
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
+
+.venv/.synced: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
+	$(UV) sync --locked
+	@touch $@
+
+demo: setup
+	.venv/bin/pathagent demo --out out/demo --force
+
+test: setup
+	$(PYTEST) -m "not slow and not vllm and not browser" -n $(WORKERS) --dist loadfile
+
+test-long: setup
+	$(PYTEST) -m "slow and not vllm and not browser" -n $(WORKERS) --timeout=3600
+
+check: setup
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+format: setup
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench: setup
+	.venv/bin/python tests/bench/report_bench.py
+
+build: setup
+	$(UV) build --wheel --out-dir dist
+
+clean:
+	rm -rf .venv .uv .cache .mypy_cache .ruff_cache .pytest_cache dist out

@@ -1,0 +1,1 @@
+"""Scored runs: benchmarks with their controls, metrics with intervals, comparison tables."""

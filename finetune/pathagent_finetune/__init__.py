@@ -1,0 +1,1 @@
+"""Training of the models behind the tools: corpora, recipes and resumable stages."""

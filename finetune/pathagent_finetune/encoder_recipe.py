@@ -1,0 +1,67 @@
+"""The recipe of the embedded encoder: what is rendered, which sizes, how long it trains."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from pathagent_finetune.encoder_model import ModelShape
+from pathagent_tools.core.errors import UserError
+from pathagent_tools.core.geometry import Frozen
+
+
+class TileSet(Frozen):
+    """How many phantom tiles, from which seed on."""
+
+    count: int = Field(gt=0)
+    first_seed: int = Field(ge=0)
+
+
+class TileSets(Frozen):
+    """Disjoint seeds. `test` tiles come from other worlds and half of them from held-out scanners."""
+
+    train: TileSet
+    validation: TileSet
+    test: TileSet
+
+
+class EncoderRecipe(Frozen):
+    """Everything that decides the weights, but the code. `threads` also: sums depend on their order."""
+
+    id: str
+    version: str
+    seed: int
+    tile_px: int = Field(gt=0)
+    mpp: float = Field(gt=0)
+    tiles: TileSets
+    shape: ModelShape
+    batch: int = Field(gt=1)
+    epochs: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup_steps: int = Field(ge=0)
+    auxiliary_weight: float = Field(ge=0)
+    checkpoint_seconds: float = Field(gt=0)
+    threads: int = Field(gt=0)
+
+
+def load_recipe(recipe: str | Path) -> EncoderRecipe:
+    """A recipe file, or one that ships with the package by name (`encoder`). UserError names the fault."""
+    import yaml
+
+    path = Path(recipe)
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+    else:
+        folder = files("pathagent_finetune") / "recipes"
+        shipped = folder / f"{recipe}.yaml"
+        if not shipped.is_file():
+            names = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+            raise UserError(f"No recipe {str(recipe)!r}: give a YAML file or one of {', '.join(names)}.")
+        text = shipped.read_text(encoding="utf-8")
+    try:
+        return EncoderRecipe.model_validate(yaml.safe_load(text))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise UserError(f"Recipe {recipe} cannot be used: {error}") from None

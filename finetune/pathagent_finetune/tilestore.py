@@ -1,0 +1,117 @@
+"""Phantom tiles on disk: rendered once by several processes, then read as memory maps.
+
+A store is a folder of shards. Each shard holds `images` [n, px, px, 3] uint8, `labels` [n, px, px]
+uint8 (classes of `phantom.classes`) and `truth.jsonl` (findings, fractions, nuclei, scanner). A shard
+is written under a temporary name and renamed, so an interrupted build goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathagent_tools.core.errors import UserError
+from pathagent_tools.core.files import canonical_json, sha256_bytes
+from pathagent_tools.core.records import Findings
+
+SHARD = 500
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class TileStore:
+    """All shards of one store as one list of tiles."""
+
+    folder: Path
+    images: list[NDArray[np.uint8]]
+    labels: list[NDArray[np.uint8]]
+    truth: list[dict[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """[px, px, 3] uint8 RGB."""
+        return self.images[index // SHARD][index % SHARD]
+
+    def label(self, index: int) -> NDArray[np.uint8]:
+        """[px, px] uint8, classes of the phantom."""
+        return self.labels[index // SHARD][index % SHARD]
+
+    def findings(self, index: int) -> Findings:
+        """The tile's slots."""
+        return Findings.model_validate(self.truth[index]["findings"])
+
+    @property
+    def digest(self) -> str:
+        """Identity of the data: hash over every tile's truth."""
+        return sha256_bytes(canonical_json(self.truth).encode())
+
+
+def _render_shard(shard: int, *, folder: Path, first_seed: int, px: int, mpp: float, split: Split) -> None:
+    from pathagent_tools.phantom.tile import sample_tile
+
+    final = folder / f"shard-{shard:04d}"
+    if final.is_dir():
+        return
+    part = folder / f".shard-{shard:04d}.{os.getpid()}.tmp"
+    part.mkdir(parents=True)
+    images = np.empty((SHARD, px, px, 3), np.uint8)
+    labels = np.empty((SHARD, px, px), np.uint8)
+    with (part / "truth.jsonl").open("w") as out:
+        for i in range(SHARD):
+            seed = first_seed + shard * SHARD + i
+            sample = sample_tile(seed, field_um=px * mpp, px=px, split=split)
+            images[i], labels[i] = sample.image, sample.label_map
+            row = {
+                "seed": seed,
+                "findings": sample.findings.model_dump(),
+                "fractions": {k: round(float(v), 4) for k, v in sample.class_fractions.items()},
+                "nuclei": sample.nuclei,
+                "area_um2": round(sample.epithelial_area_um2, 2),
+                "pleomorphism": round(sample.pleomorphism, 3),
+                "mitoses": sample.mitoses,
+                "scanner": sample.scanner,
+            }
+            out.write(json.dumps(row) + "\n")
+    np.save(part / "images.npy", images)
+    np.save(part / "labels.npy", labels)
+    try:
+        part.replace(final)
+    except OSError:
+        shutil.rmtree(part)
+
+
+def build(
+    folder: Path, n: int, *, first_seed: int, px: int, mpp: float, split: Split = "train", workers: int = 2
+) -> TileStore:
+    """Render `n` tiles (rounded up to whole shards) of seeds `first_seed …` and open the store."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = -(-n // SHARD)
+    render = partial(_render_shard, folder=folder, first_seed=first_seed, px=px, mpp=mpp, split=split)
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for _ in pool.imap_unordered(render, range(shards)):
+            pass
+    return open_store(folder)
+
+
+def open_store(folder: Path) -> TileStore:
+    """Memory-map a store. UserError when the folder holds no finished shard."""
+    shards = sorted(folder.glob("shard-*"))
+    if not shards:
+        raise UserError(f"{folder} holds no tiles: run the recipe's first stage, which renders them.")
+    return TileStore(
+        folder,
+        [np.load(s / "images.npy", mmap_mode="r") for s in shards],
+        [np.load(s / "labels.npy", mmap_mode="r") for s in shards],
+        [json.loads(line) for s in shards for line in (s / "truth.jsonl").read_text().splitlines()],
+    )

@@ -1,0 +1,132 @@
+"""Finish: put the report together from the state. Code only; no times, so that reports repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pathagent.agents.candidates import MAX_CANDIDATES
+from pathagent.agents.coverage import percent_of_tissue
+from pathagent.resources import Resources
+from pathagent.state import ModelCall, State, evidence_list
+from pathagent_tools.core.records import Candidate, Coverage, Evidence, Report, SlideRecord, SynopticField
+
+SHOWN_REGIONS = MAX_CANDIDATES
+
+
+def finish(resources: Resources, state: State) -> dict[str, Any]:
+    """The finished report."""
+    return {"report": assemble(resources, state)}
+
+
+def assemble(resources: Resources, state: State) -> Report:
+    """The report that the state amounts to; before review it is the draft that a human will see."""
+    from pathagent.rules.legality import quote
+
+    case, looked = state["case"], evidence_list(state)
+    coverage = _coverage(resources, state, looked)
+    decided = state.get("review")
+    statuses = {"approve": "reviewed", "edit": "reviewed", "reject": "rejected"}
+    return Report.model_validate(
+        {
+            "status": statuses[decided.decision] if decided else "draft",
+            "outcome": state["outcome"],
+            "outcome_text": state["outcome_text"],
+            "question": case.question,
+            "answer": state.get("answer"),
+            "notes": quote(case.notes) if case.notes else None,
+            "slides": tuple(state["slides"].values()),
+            "claims": tuple(state.get("claims", [])),
+            "synoptic": _synoptic(state, looked),
+            "differential": tuple(state.get("differential", [])),
+            "sufficiency": state.get("sufficiency"),
+            "evidence": tuple(looked),
+            "regions_of_interest": _regions_of_interest(state, looked),
+            "measurements": {k: v.measurements for k, v in state["measures"].items()},
+            "coverage": coverage,
+            "limits": _limits(state, coverage),
+            "provenance": provenance(resources, state),
+        }
+    )
+
+
+def _synoptic(state: State, looked: Sequence[Evidence]) -> tuple[SynopticField, ...]:
+    from pathagent.rules import synoptic
+
+    measurements = [m for measures in state["measures"].values() for m in measures.measurements]
+    return synoptic.fill(
+        state["case"].specimen, state.get("differential", []), looked, measurements, state["outcome"]
+    )
+
+
+def _coverage(resources: Resources, state: State, looked: Sequence[Evidence]) -> tuple[Coverage, ...]:
+    found = []
+    for slide_id, measures in state["measures"].items():
+        regions = [e.region for e in looked if e.region.slide == slide_id]
+        boxes = [(r.x, r.y, r.width, r.height) for r in regions]
+        seen = percent_of_tissue(resources.slide(slide_id).tissue, boxes) if boxes else 0.0
+        found.append(
+            Coverage(
+                slide=slide_id, scanned_percent=measures.scanned_percent, looked_percent=seen, looks=len(boxes)
+            )
+        )
+    return tuple(found)
+
+
+def _regions_of_interest(state: State, looked: Sequence[Evidence]) -> tuple[Candidate, ...]:
+    """Places that were offered last and not looked at: where a person may want to look next."""
+    seen = [e.region for e in looked]
+    return tuple(
+        c for c in state.get("candidates", []) if all(c.region.overlap(r) < 1 for r in seen)
+    )[:SHOWN_REGIONS]
+
+
+def _limits(state: State, coverage: Sequence[Coverage]) -> tuple[str, ...]:
+    said = []
+    for seen in coverage:
+        record = state["slides"][seen.slide]
+        said.append(
+            f"{seen.slide}: {seen.looks} field{'s' if seen.looks != 1 else ''} looked at, "
+            f"{seen.looked_percent:g} % of the tissue; {seen.scanned_percent:g} % was scanned at low power. "
+            "What lies elsewhere was not seen."
+        )
+        said += _slide_limits(record)
+    if state.get("stop"):
+        said.append(f"Looking ended because {state['stop']}.")
+    unusable = [c.key for c in state.get("calls", []) if c.data is None]
+    if unusable:
+        said.append(f"The model gave no usable answer to: {', '.join(unusable)}.")
+    return tuple(said)
+
+
+def _slide_limits(record: SlideRecord) -> list[str]:
+    said = []
+    if record.resolution_assumed:
+        said.append(f"{record.id}: resolution assumed by user ({record.mpp:g} µm per pixel).")
+    if record.outcome == "outside the model's domain":
+        said.append(f"{record.id}: measured, not interpreted: the models of this profile do not know such tissue.")
+    if record.outcome == "resolution too coarse":
+        said.append(f"{record.id}: nuclear measures and the model's looks are withheld: too coarse a scan.")
+    if record.outcome in ("not H&E", "wrong colours", "unusable quality"):
+        said.append(f"{record.id}: no morphology is read and no stain is measured: {record.outcome}.")
+    return said
+
+
+def provenance(resources: Resources, state: State) -> dict[str, Any]:
+    """Which models, prompts, seed and budget made this report. The same always, so no times."""
+    import pathagent
+    from pathagent_prompts import load, names
+
+    case, vlm, encoder = state["case"], resources.vlm, resources.encoder
+    calls: list[ModelCall] = state.get("calls", [])
+    return {
+        "pathagent": pathagent.__version__,
+        "profile": resources.profile.name,
+        "vlm": {"id": vlm.id, "revision": vlm.revision, "tile_px": vlm.tile_px, "tile_mpp": vlm.tile_mpp},
+        "encoder": {"id": encoder.id, "revision": encoder.revision},
+        "prompts": {name: load(name).sha256 for name in names()},
+        "seed": case.seed,
+        "budget": case.budget.model_dump(),
+        "questions_to_model": len(calls),
+        "rounds": state.get("round", 0),
+    }

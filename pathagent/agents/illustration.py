@@ -1,0 +1,13 @@
+"""Illustration: synthetic reference images, clearly marked, never evidence. No generator is part of it yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pathagent.resources import Resources
+from pathagent.state import State
+
+
+def illustrate(resources: Resources, state: State) -> dict[str, Any]:
+    """Passes: the place in the graph where a generator will be asked."""
+    return {}

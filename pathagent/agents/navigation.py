@@ -1,0 +1,203 @@
+"""Navigation: where to look next.
+
+Code makes the candidates and guarantees a quota of the best of them; the model chooses the rest by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from pathagent.agents import candidates as places
+from pathagent.agents.coverage import place_of
+from pathagent.resources import Resources
+from pathagent.state import DEFAULT_GOAL, Look, ModelCall, Reading, State, evidence_list, spent
+from pathagent_tools.core.geometry import Region, TileSpec
+from pathagent_tools.core.records import Candidate, Evidence, Sufficiency
+from pathagent_tools.vlm import roles
+
+SHOWN: Final = 2
+"""Looks at a slide that is not to be read as H&E: enough to show why."""
+Chosen = tuple[Candidate, str, str]
+"""(candidate, reason, who chose it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A candidate before it has its id."""
+
+    pool: places.Pool
+    index: int
+    score: float
+    novelty: float
+
+    @property
+    def region(self) -> Region:
+        return self.pool.regions[self.index]
+
+
+def navigation(resources: Resources, state: State) -> dict[str, Any]:
+    """Plan the looks of the next round; an empty plan where nothing is left or the budget is spent."""
+    budget, looked, number = state["case"].budget, evidence_list(state), state.get("round", 0) + 1
+    count = spent(state).affordable_looks(budget)
+    slides = _slides(state)
+    if not count or not slides:
+        reason = spent(state).exhausted(budget) or "there is nothing to look at"
+        return {"plan": [], "stop": reason}
+    if state["reading"] == "show":
+        return {"plan": _show(resources, slides[0], min(count, SHOWN)), "candidates": [], "round": number}
+    goal = goal_of(state)
+    offers = _offers(resources, slides, looked, goal=goal, first=number == 1, known=state["reading"] == "read")
+    if not offers:
+        return {"plan": [], "candidates": [], "stop": "no place on the tissue is left to look at"}
+    offered = [places.candidate(o.pool, o.index, o.novelty, i + 1) for i, o in enumerate(_in_order(offers))]
+    chosen, call = _choose(resources, state, offers, offered, goal=goal, count=count, number=number)
+    first_id = len(looked) + 1
+    return {
+        "plan": [
+            Look(
+                id=f"E{first_id + i}",
+                region=c.region,
+                place=place_of(resources.slide(c.region.slide).tissue, c.region),
+                reason=reason,
+                chosen_by=by,
+                reading=state["reading"],
+            )
+            for i, (c, reason, by) in enumerate(chosen)
+        ],
+        "candidates": offered,
+        "round": number,
+        "calls": [call] if call else [],
+    }
+
+
+def goal_of(state: State) -> str:
+    """What the next round looks for: the missing evidence, else the question, else the report."""
+    sufficiency: Sufficiency | None = state.get("sufficiency")
+    if sufficiency and not sufficiency.sufficient and sufficiency.missing.strip():
+        return sufficiency.missing.strip()
+    question = state["case"].question
+    return question if question and not state.get("refusal") else DEFAULT_GOAL
+
+
+def _slides(state: State) -> list[str]:
+    """Slides that may be looked at in this case's way of reading, in their order."""
+    wanted = state["outcome"]
+    if state["reading"] == "none":
+        return []
+    return [r.id for r in state["slides"].values() if r.outcome == wanted]
+
+
+def _offers(
+    resources: Resources,
+    slides: Sequence[str],
+    looked: Sequence[Evidence],
+    *,
+    goal: str,
+    first: bool,
+    known: bool,
+) -> list[_Offer]:
+    """At most 12 offers, best first. The first round takes turns among slides, so none is left out."""
+    weights = places.FIRST_ROUND if first else places.LATER_ROUNDS
+    words = None if first or goal == DEFAULT_GOAL else goal
+    per_slide: list[list[_Offer]] = []
+    for slide_id in slides:
+        pool = places.make_pool(
+            resources.slide(slide_id),
+            tile_px=resources.vlm.tile_px,
+            tile_mpp=resources.vlm.tile_mpp,
+            goal=words if known else None,
+            known=known,
+        )
+        mine = [e for e in looked if e.region.slide == slide_id]
+        if not first:
+            liked = np.maximum(pool.relevance, places.near_lesion(pool, mine))
+            pool = replace(pool, relevance=liked)
+        ranked = places.rank(pool, [e.region for e in mine], weights, places.MAX_CANDIDATES)
+        per_slide.append([_Offer(pool, *pick) for pick in ranked])
+    if first:
+        turns = [offers[i] for i in range(places.MAX_CANDIDATES) for offers in per_slide if i < len(offers)]
+        return turns[: places.MAX_CANDIDATES]
+    flat = [offer for offers in per_slide for offer in offers]
+    return sorted(flat, key=lambda o: -o.score)[: places.MAX_CANDIDATES]
+
+
+def _in_order(offers: Sequence[_Offer]) -> list[_Offer]:
+    """By place on the slide, so that an id says nothing about the rank."""
+    return sorted(offers, key=lambda o: (o.region.slide, o.region.y, o.region.x))
+
+
+def _choose(
+    resources: Resources,
+    state: State,
+    offers: Sequence[_Offer],
+    offered: Sequence[Candidate],
+    *,
+    goal: str,
+    count: int,
+    number: int,
+) -> tuple[list[Chosen], ModelCall | None]:
+    """The quota first, then the model's choice among the rest, then the best of what is left."""
+    by_region = {(c.region.slide, c.region.x, c.region.y): c for c in offered}
+    best = [by_region[o.region.slide, o.region.x, o.region.y] for o in offers]
+    asks = state["reading"] == "read"
+    quota = _quota(best, first=number == 1, size=-(-count // 2) if asks else count)
+    chosen: list[Chosen] = [(c, "among the best by the scan", "quota") for c in quota]
+    rest = [c for c in offered if c not in quota]
+    wanted, call = min(count - len(chosen), len(rest)), None
+    if asks and 0 < wanted < len(rest):
+        call = resources.ask(
+            f"navigate round {number}", roles.navigate(goal, {c.id: c.line() for c in rest}, wanted)
+        )
+        chosen += _by_model(call, rest)[:wanted]
+    taken = {c.id for c, _, _ in chosen}
+    left = [c for c in best if c.id not in taken]
+    chosen += [(c, "next best by the scan", "fill") for c in left[: max(0, count - len(chosen))]]
+    return chosen[:count], call
+
+
+def _quota(best: Sequence[Candidate], *, first: bool, size: int) -> list[Candidate]:
+    """The best by acquisition; after the first round one of them is the oddest and newest instead."""
+    if first or size < 2 or len(best) <= size:
+        return list(best[:size])
+    kept = list(best[: size - 1])
+    weigh = places.EXPLORE
+    others = [c for c in best if c not in kept]
+    return [*kept, max(others, key=lambda c: weigh.anomaly * c.anomaly + weigh.novelty * c.novelty)]
+
+
+def _by_model(call: ModelCall, rest: Sequence[Candidate]) -> list[Chosen]:
+    """The candidates that the model named, once each; ids that were not offered are ignored."""
+    by_id = {c.id: c for c in rest}
+    data = call.data or {}
+    named = dict.fromkeys(str(i) for i in data.get("choose", []))
+    reason = str(data.get("reason", "")).strip() or "chosen by the model"
+    return [(by_id[i], reason, "model") for i in named if i in by_id]
+
+
+def _show(resources: Resources, slide_id: str, count: int) -> list[Look]:
+    """A few fields spread over the tissue, to show what stood against reading the slide."""
+    from pathagent_tools.slides import tile_grid
+
+    opened = resources.slide(slide_id)
+    mpp = max(resources.vlm.tile_mpp, opened.slide.mpp)
+    spec = TileSpec(tile_px=resources.vlm.tile_px, mpp=mpp)
+    grid: list[Region] = []
+    for least in (places.MIN_TISSUE, places.SOME_TISSUE):
+        grid = grid or tile_grid(opened.slide, opened.tissue, spec, min_tissue=least)
+    picks = sorted({round((i + 1) * (len(grid) - 1) / (count + 1)) for i in range(count)}) if grid else []
+    reading: Reading = "show"
+    return [
+        Look(
+            id=f"E{i + 1}",
+            region=grid[pick],
+            place=place_of(opened.tissue, grid[pick]),
+            reason="shows what stood against reading the slide",
+            chosen_by="quota",
+            reading=reading,
+        )
+        for i, pick in enumerate(picks)
+    ]

@@ -1,0 +1,155 @@
+"""Triage: is there tissue, may it be read as H&E, do our models know it, what does it measure?
+
+Asks no model. Everything that it decides is a rule, and each refusal says why.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pathagent.resources import OpenSlide, Resources
+from pathagent.state import Reading, SlideMeasures, State
+from pathagent_tools.core.records import Measurement, SlideRecord
+from pathagent_tools.core.vocabulary import NOT_ASSESSABLE, Outcome
+
+COARSE_SLACK: Final = 1.02
+"""A slide up to 2 % coarser than a model's resolution still counts as having it."""
+
+_READING: Final[dict[Outcome, Reading]] = {
+    "report": "read",
+    "outside the model's domain": "measure",
+    "resolution too coarse": "show",
+    "unusable quality": "show",
+    "not H&E": "show",
+    "wrong colours": "show",
+    "no tissue": "none",
+}
+"""What a slide of each outcome may be used for. In this order the best slide speaks for the case."""
+
+
+def triage(resources: Resources, state: State) -> dict[str, Any]:
+    """Judge and measure every slide of the case, and decide what its looks may be."""
+    records: dict[str, SlideRecord] = {}
+    measures: dict[str, SlideMeasures] = {}
+    for given in state["case"].slides:
+        opened = resources.slide(given.id)
+        record = _judge(resources, opened)
+        records[given.id] = record
+        measures[given.id] = _measure(resources, opened, record)
+    best = min((r.outcome for r in records.values()), key=list(_READING).index)
+    refusal = _refusal(state)
+    reading = _READING[best]
+    if refusal and state["case"].task == "ask":
+        reading = "none"
+    return {
+        "slides": records,
+        "measures": measures,
+        "reading": reading,
+        "refusal": refusal,
+        "outcome": best,
+        "outcome_text": _outcome_text(records, best),
+        "round": 0,
+    }
+
+
+def _refusal(state: State) -> str:
+    """Why H&E cannot answer the question; notes are not asked, so they cannot make it answerable."""
+    from pathagent.rules import legality
+
+    question = state["case"].question
+    found = legality.assess(question) if question else None
+    return f"{found.topic}: {found.why}" if found else ""
+
+
+def _judge(resources: Resources, opened: OpenSlide) -> SlideRecord:
+    slide, tissue, quality = opened.slide, opened.tissue, opened.quality
+    outcome, score = quality.outcome, None
+    findings = list(quality.findings)
+    if outcome == "report" and slide.mpp > COARSE_SLACK * resources.vlm.tile_mpp:
+        outcome = "resolution too coarse"
+        findings.append(
+            f"scanned at {slide.mpp:.3g} µm per pixel: the model looks at {resources.vlm.tile_mpp:g}"
+        )
+    if outcome == "report":
+        score, known = resources.in_domain(slide.id)
+        if not known:
+            outcome = "outside the model's domain"
+            findings.append("tissue unlike any that the models of this profile were made for")
+    return SlideRecord(
+        id=slide.id,
+        name=slide.name,
+        digest=slide.digest,
+        vendor=slide.vendor,
+        width=slide.width,
+        height=slide.height,
+        mpp=slide.mpp,
+        mpp_source=slide.mpp_source,
+        mpp_header=slide.mpp_header,
+        resolution_assumed=slide.resolution_assumed,
+        stain=quality.stain,
+        tissue_mm2=round(tissue.area_mm2, 3),
+        pieces=len(tissue.pieces),
+        quality=tuple(findings),
+        in_domain=score,
+        usable=quality.usable,
+        outcome=outcome,
+    )
+
+
+def _measure(resources: Resources, opened: OpenSlide, record: SlideRecord) -> SlideMeasures:
+    """Measurements of a slide that is H&E and fine enough; the scan where the encoder can read it."""
+    if record.outcome not in ("report", "outside the model's domain"):
+        return SlideMeasures(measurements=_area_only(record))
+    from pathagent_tools.measure import measure_slide
+
+    slide = opened.slide
+    measured = resources.tool(
+        "measure_slide",
+        lambda: measure_slide(slide, opened.tissue, opened.stain, seed=resources.case.seed),
+        slide=slide.id,
+    )
+    return SlideMeasures(measurements=_with_notes(measured, record), scanned_percent=_scanned(resources, opened))
+
+
+def _area_only(record: SlideRecord) -> tuple[Measurement, ...]:
+    if record.outcome == "no tissue":
+        return ()
+    area = Measurement(name="tissue_area", label="Tissue area", value=record.tissue_mm2, unit="mm2")
+    return _with_notes((area,), record)
+
+
+def _with_notes(measured: tuple[Measurement, ...], record: SlideRecord) -> tuple[Measurement, ...]:
+    """Every µm figure of a slide whose resolution is the user's word says so."""
+    if not record.resolution_assumed:
+        return tuple(measured)
+    said = "resolution assumed by user"
+    return tuple(
+        m if m.note and said in m.note
+        else m.model_copy(update={"note": f"{m.note}; {said}" if m.note else said})
+        for m in measured
+    )
+
+
+def _scanned(resources: Resources, opened: OpenSlide) -> float:
+    """Percent of the tissue inside the scanned tiles; 0 where the encoder needs a finer slide."""
+    from pathagent.agents.coverage import percent_of_tissue
+
+    if opened.slide.mpp > COARSE_SLACK * resources.encoder.tile_mpp:
+        return 0.0
+    features = opened.features
+    side = round(features.size_level0)
+    return percent_of_tissue(opened.tissue, [(int(x), int(y), side, side) for x, y in features.coords])
+
+
+def _outcome_text(records: dict[str, SlideRecord], best: Outcome) -> str:
+    if best == "report":
+        return "The draft is being prepared."
+    reasons = [
+        f"{r.id}: {r.outcome}" + (f" ({'; '.join(r.quality)})" if r.quality else "") for r in records.values()
+    ]
+    return f"No diagnosis is drafted. {' '.join(f'{reason}.' for reason in reasons)}"
+
+
+def refused_answer(refusal: str) -> str:
+    """The answer to a question that H&E cannot settle."""
+    return f"{NOT_ASSESSABLE[0].upper()}{NOT_ASSESSABLE[1:]} ({refusal})."

@@ -1,0 +1,212 @@
+"""Writing: sentences that cite their evidence by id.
+
+Sentences about what is seen, and the diagnosis, are the model's. Sentences about what was measured or
+why a slide was declined are code's. `written_by` tells them apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from pathagent.agents.diagnosis import slides_text
+from pathagent.agents.triage import refused_answer
+from pathagent.resources import Resources
+from pathagent.state import ModelCall, State, evidence_list
+from pathagent_tools.core.protocols import Image
+from pathagent_tools.core.records import Claim, Evidence, Hypothesis
+from pathagent_tools.core.vocabulary import DIAGNOSES, NOT_ASSESSABLE, Outcome
+from pathagent_tools.vlm import roles
+
+MAX_CITES: Final = 4
+ANSWER_IMAGES: Final = 2
+Draft = dict[str, Any]
+"""Fields of a Claim without its id."""
+
+
+def write(resources: Resources, state: State) -> dict[str, Any]:
+    """Draft every claim of the report; the model's claims await verification."""
+    looked, calls, drafts = evidence_list(state), list[ModelCall](), list[Draft]()
+    answer: str | None = None
+    if state.get("refusal"):
+        answer = refused_answer(state["refusal"])
+        drafts.append(_rule("answer", answer, verdict="not assessable", reason=state["refusal"]))
+    described = [e for e in looked if e.findings]
+    if state["reading"] == "read" and described:
+        if state["case"].question and not state.get("refusal"):
+            call = _ask(resources, state, described)
+            calls.append(call)
+            draft, answer = _answer_claim(call)
+            drafts.append(draft)
+        if state["case"].task == "report":
+            call = _write(resources, state, described)
+            calls.append(call)
+            drafts = [*_model_claims(call, state, described), *drafts]
+    drafts += _measured_claims(looked)
+    drafts += _declined_claims(state, looked)
+    claims = [Claim(id=f"C{i + 1}", **draft) for i, draft in enumerate(_in_sections(drafts))]
+    outcome, text = ending(state, described)
+    return {"claims": claims, "answer": answer, "calls": calls, "outcome": outcome, "outcome_text": text}
+
+
+def ending(state: State, described: Sequence[Evidence]) -> tuple[Outcome, str]:
+    """The run's outcome where looking never reached a belief; else as diagnosis left it."""
+    refusal = state.get("refusal", "")
+    if state["case"].task == "ask" and refusal:
+        return state["outcome"], f"The question cannot be answered from H&E: {refusal}."
+    if state["reading"] == "read" and not described:
+        return "insufficient evidence", f"No diagnosis is drafted: {state.get('stop') or 'nothing was described'}."
+    return state["outcome"], state["outcome_text"]
+
+
+def _write(resources: Resources, state: State, described: Sequence[Evidence]) -> ModelCall:
+    request = roles.write(
+        slides_text(state),
+        roles.differential_text(state.get("differential", [])),
+        roles.ledger_text(described),
+        [e.id for e in roles.telling(described)],
+    )
+    return resources.ask("write", request)
+
+
+def _ask(resources: Resources, state: State, described: Sequence[Evidence]) -> ModelCall:
+    case, read = state["case"], roles.telling(described)
+    request = roles.answer(
+        slides_text(state),
+        case.question or "",
+        roles.ledger_text(described),
+        [e.id for e in read],
+        options=case.options,
+        images=_images(resources, read) if resources.profile.domain == "open" else (),
+    )
+    return resources.ask("answer", request)
+
+
+def _images(resources: Resources, read: Sequence[Evidence]) -> list[Image]:
+    """The surest looks. The embedded model answers from the ledger alone, as it was trained to."""
+    surest = sorted(read, key=lambda e: -(e.confidence or 0.0))[:ANSWER_IMAGES]
+    return [resources.slide(e.region.slide).read(e.region) for e in surest]
+
+
+def _answer_claim(call: ModelCall) -> tuple[Draft, str]:
+    data = call.data or {}
+    state, text = str(data.get("class", "insufficient evidence")), str(data.get("answer", "")).strip()
+    if state == "cannot be told from this slide":
+        text = text or NOT_ASSESSABLE
+        return _model("answer", text, (), call.confidence, verdict="not assessable", reason=state), text
+    if state != "answered" or not text:
+        text = "insufficient evidence"
+        return _model("answer", text, (), call.confidence, reason="the model found the evidence too thin"), text
+    return _model("answer", text, _cites(data.get("cites", [])), call.confidence), text
+
+
+def _model_claims(call: ModelCall, state: State, described: Sequence[Evidence]) -> list[Draft]:
+    """The diagnosis (unless the run abstains) and the model's other sentences, repeats left out."""
+    leading = next(iter(state.get("differential", [])), None)
+    sentences = _sentences(call)
+    naming = [s for s in sentences if leading and names(s[0], leading.diagnosis)]
+    rest = [s for s in sentences if s not in naming]
+    certainty = {e.id: e.confidence for e in described}
+    drafts = [_microscopy(text, cites, leading, certainty) for text, cites in rest]
+    if leading is None or state["outcome"] != "report":
+        return drafts
+    cited = _cites(i for _, cites in naming or sentences for i in cites)
+    said = f"{leading.text[0].upper()}{leading.text[1:]}."
+    return [_model("diagnosis", said, cited, leading.probability), *drafts]
+
+
+def _microscopy(
+    text: str, cites: tuple[str, ...], leading: Hypothesis | None, certainty: dict[str, float | None]
+) -> Draft:
+    known = [c for c in (certainty.get(i) for i in cites) if c is not None]
+    confidence = round(min(known), 4) if known else None
+    other = next((d for d in DIAGNOSES if names(text, d)), None)
+    if other and (leading is None or other != leading.diagnosis):
+        reason = f"names {other}, which is not the leading hypothesis"
+        return _model("microscopy", text, cites, confidence, verdict="contradicted", reason=reason)
+    return _model("microscopy", text, cites, confidence)
+
+
+def names(text: str, diagnosis: str) -> bool:
+    """Whether a sentence names a diagnosis as a whole word (`adenoma` is not in `adenocarcinoma`)."""
+    return re.search(rf"(?<!\w){re.escape(diagnosis)}(?!\w)", text, flags=re.IGNORECASE) is not None
+
+
+def _sentences(call: ModelCall) -> list[tuple[str, tuple[str, ...]]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for item in (call.data or {}).get("sentences", []):
+        text = " ".join(str(item.get("text", "")).split())
+        if text:
+            found.setdefault(text, _cites(item.get("cites", [])))
+    return list(found.items())
+
+
+def _cites(ids: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(i) for i in ids))[:MAX_CITES]
+
+
+def _model(
+    section: str,
+    text: str,
+    evidence: tuple[str, ...],
+    confidence: float | None,
+    *,
+    verdict: str = "unsupported",
+    reason: str | None = None,
+) -> Draft:
+    return {
+        "section": section, "text": text, "evidence": evidence, "confidence": confidence,
+        "verdict": verdict, "reason": reason, "written_by": "model",
+    }  # fmt: skip
+
+
+def _rule(section: str, text: str, evidence: tuple[str, ...] = (), **more: Any) -> Draft:
+    return {
+        "section": section, "text": text, "evidence": evidence, "verdict": "supported",
+        "written_by": "rule", **more,
+    }  # fmt: skip
+
+
+def _measured_claims(looked: Sequence[Evidence]) -> list[Draft]:
+    """Per slide, the range over its looks of what was measured, citing the extremes."""
+    drafts = []
+    for slide in dict.fromkeys(e.region.slide for e in looked):
+        mine = [e for e in looked if e.region.slide == slide]
+        for name in ("nuclei_per_mm2", "nuclear_area"):
+            values = [(m, e) for e in mine for m in e.measurements if m.name == name]
+            if values:
+                drafts.append(_range_claim(values, slide))
+    return drafts
+
+
+def _range_claim(values: list[tuple[Any, Evidence]], slide: str) -> Draft:
+    low, high = min(values, key=lambda v: v[0].value), max(values, key=lambda v: v[0].value)
+    label, unit = low[0].label, low[0].unit.replace("mm2", "mm²").replace("um2", "µm²")
+    where = f"{label} in the {len(values)} fields looked at"
+    text = f"{where}: {low[0].value:.4g} {unit} ({low[1].id}) to {high[0].value:.4g} {unit} ({high[1].id})."
+    if low is high:
+        text = f"{label} in the field looked at: {low[0].value:.4g} {unit} ({low[1].id})."
+    note = low[0].note
+    cited = tuple(dict.fromkeys((low[1].id, high[1].id)))
+    return _rule("measurements", f"{text[:-1]} ({note})." if note else text, cited, slide=slide)
+
+
+def _declined_claims(state: State, looked: Sequence[Evidence]) -> list[Draft]:
+    """Why a slide is not read, with the fields that show it."""
+    drafts = []
+    for record in state["slides"].values():
+        if record.outcome == "report":
+            continue
+        shown = tuple(e.id for e in looked if e.region.slide == record.id)[:MAX_CITES]
+        why = f" ({'; '.join(record.quality)})" if record.quality else ""
+        verdict = "supported" if shown else "unsupported"
+        reason = None if shown else "no field to show"
+        text = f"{record.id} is not drafted: {record.outcome}{why}."
+        drafts.append(_rule("quality", text, shown, verdict=verdict, reason=reason, slide=record.id))
+    return drafts
+
+
+def _in_sections(drafts: Sequence[Draft]) -> list[Draft]:
+    order = ("answer", "diagnosis", "microscopy", "measurements", "quality")
+    return sorted(drafts, key=lambda d: order.index(d["section"]))

@@ -1,0 +1,147 @@
+"""The command line: finds the command, runs it, and turns every failure into one sentence and a code.
+
+Exit codes: 0 done (a report or a stated abstention), 1 our fault, 2 the user's, 3 a batch in which
+some failed, 4 paused at a checkpoint, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from pathagent.commands import ask, demo, doctor, models, phantom, report, slide
+from pathagent.commands.console import say
+from pathagent_tools.core.errors import PathAgentError
+
+COMMANDS_GROUP: Final = "pathagent.commands"
+"""Entry-point group: name → a typer app, shown as a command of that name."""
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+
+
+class PluginGroup(TyperGroup):
+    """Our commands, then those of installed packages; a plug-in is imported when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        own = super().list_commands(ctx)
+        return [*own, *sorted(name for name in _plugins() if name not in own)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in _plugins():
+            return own
+        entry = _plugins()[cmd_name]
+        try:
+            return _command(entry)
+        except (ImportError, AttributeError) as error:
+            say(f"The command {cmd_name!r} of {entry.value} cannot be loaded: {error}")
+            return None
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=COMMANDS_GROUP)}
+
+
+def _command(entry: EntryPoint) -> Any:
+    command = typer.main.get_command(entry.load())
+    command.name = entry.name
+    return command
+
+
+app = typer.Typer(
+    cls=PluginGroup,
+    name="pathagent",
+    help="A slide goes in, an evidence-linked report draft comes out. Research use only.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("report")(report.report)
+app.command("ask")(ask.ask)
+app.add_typer(slide.app, name="slide")
+app.add_typer(phantom.app, name="phantom")
+app.add_typer(models.app, name="models")
+app.command("doctor")(doctor.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    ctx: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and the log.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(name)s: %(message)s")
+    if not debug:
+        warnings.simplefilter("ignore")
+    if version:
+        from pathagent import __version__
+
+        print(__version__)
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line (without the program's name) and return its exit code."""
+    debug = "--debug" in argv
+    try:
+        code = app(list(argv), prog_name="pathagent", standalone_mode=False)
+    except TyperException as error:
+        say(f"{_sentence(error.format_message())} {_where_to_look(error)}")
+        code = error.exit_code
+    except PathAgentError as error:
+        say(str(error))
+        if error.exit_code == 4:
+            say(f"To resume, type the same command again: {shlex.join(['pathagent', *argv])}")
+        code = error.exit_code
+        if debug:
+            traceback.print_exc()
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the outermost boundary: one line for the user, the rest on request
+        code = 1
+        again = shlex.join(["pathagent", "--debug", *argv])
+        say(
+            f"Internal error, our fault: {type(error).__name__}: {error}"
+            + ("" if debug else f". See: {again}")
+        )
+        if debug:
+            traceback.print_exc()
+    if code == INTERRUPTED:
+        say("Interrupted. Nothing half-written is left; the same command starts where it can be resumed.")
+    return code if isinstance(code, int) else 0
+
+
+def _sentence(text: str) -> str:
+    text = text.strip().rstrip(".")
+    return text if text.endswith("?") else f"{text}."
+
+
+def _where_to_look(error: TyperException) -> str:
+    ctx = getattr(error, "ctx", None)
+    return f"See: {ctx.command_path if ctx is not None else 'pathagent'} --help"
+
+
+def main() -> None:
+    """Entry point of the `pathagent` script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One file a command. Only `phantom` and `demo` know phantoms; the rest see slides alone."""

@@ -1,0 +1,100 @@
+"""The graph: how a case moves from slides to a report. Nodes and routing, nothing else.
+
+    triage ─▶ navigation ─▶ description × n ─▶ diagnosis ─▶ write ─▶ verify ─▶ illustrate ─▶ review ─▶ finish
+       │          ▲  │                             │          ▲
+       │          └──┼──── missing evidence ◀──────┘          │
+       └─────────────┴──── nothing to look at ────────────────┘
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Send
+
+from pathagent.agents.description import description
+from pathagent.agents.diagnosis import diagnosis
+from pathagent.agents.finish import finish
+from pathagent.agents.illustration import illustrate
+from pathagent.agents.navigation import navigation
+from pathagent.agents.review import review
+from pathagent.agents.triage import triage
+from pathagent.agents.verification import verify
+from pathagent.agents.writing import write
+from pathagent.events import NodeFinished, NodeStarted
+from pathagent.resources import Resources
+from pathagent.state import InputState, LookOrder, State, Timing
+
+Graph = CompiledStateGraph[State, None, InputState, State]
+
+
+def build_graph(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
+    """Compile the graph around the models and slides of one run. A checkpointer is not optional."""
+    builder = StateGraph(State, input_schema=InputState)
+    for name, agent in {
+        "triage": triage,
+        "navigation": navigation,
+        "diagnosis": diagnosis,
+        "write": write,
+        "verify": verify,
+        "illustrate": illustrate,
+        "review": review,
+        "finish": finish,
+    }.items():
+        builder.add_node(name, _node(name, agent, resources))
+    builder.add_node("description", _node("description", description, resources), input_schema=LookOrder)
+
+    builder.add_edge(START, "triage")
+    builder.add_conditional_edges("triage", after_triage)
+    builder.add_conditional_edges("navigation", after_navigation, ["description", "write"])
+    builder.add_edge("description", "diagnosis")
+    builder.add_conditional_edges("diagnosis", after_diagnosis)
+    builder.add_edge("write", "verify")
+    builder.add_edge("verify", "illustrate")
+    builder.add_edge("illustrate", "review")
+    builder.add_edge("review", "finish")
+    builder.add_edge("finish", END)
+    return builder.compile(checkpointer=checkpointer, name="pathagent")
+
+
+def after_triage(state: State) -> Literal["navigation", "write"]:
+    """Look, unless no slide may be looked at or the question is not one for H&E."""
+    return "write" if state["reading"] == "none" else "navigation"
+
+
+def after_navigation(state: State) -> list[Send] | Literal["write"]:
+    """One branch a look; straight to writing where nothing is planned."""
+    orders = [Send("description", LookOrder(look=look)) for look in state["plan"]]
+    return orders or "write"
+
+
+def after_diagnosis(state: State) -> Literal["navigation", "write"]:
+    """Look on while the evidence is not enough and the budget lasts."""
+    return "write" if state.get("stop") else "navigation"
+
+
+def _node(
+    name: str, agent: Callable[[Resources, Any], dict[str, Any]], resources: Resources
+) -> Callable[[Any, Runtime[None]], dict[str, Any]]:
+    """An agent as a node: its start, end and duration are logged, its result is timed."""
+
+    def run(state: Any, runtime: Runtime[None]) -> dict[str, Any]:
+        info = runtime.execution_info
+        task = info.task_id if info else ""
+        key = state["look"].id if "look" in state else f"round {state.get('round', 0)}"
+        resources.events.emit(NodeStarted(node=name, key=key, task=task))
+        started = time.monotonic()
+        update = agent(resources, state)
+        seconds = round(time.monotonic() - started, 4)
+        resources.events.emit(NodeFinished(node=name, key=key, task=task, seconds=seconds))
+        timing = Timing(node=name, key=key, seconds=seconds)
+        return {**update, "timings": [timing], "seconds": resources.seconds}
+
+    run.__name__ = name
+    return run

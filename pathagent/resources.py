@@ -1,0 +1,246 @@
+"""Everything heavy that a run needs: open slides, tissue, tile features, models.
+
+None of it is in the graph's state. It is built when first asked for, keyed by slide id, and built again
+after a crash; features come back from their store on disk.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from pathagent.events import EventLog, ModelAsked, ToolCalled, digest_of
+from pathagent.state import Case, ModelCall
+from pathagent_tools.core.errors import ModelError, UserError
+from pathagent_tools.core.protocols import Image, ModelRequest, SlideEncoder, VisionLanguageModel
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pathagent_tools.core.geometry import Region
+    from pathagent_tools.core.records import Measurement
+    from pathagent_tools.encoders.scan import TileFeatures
+    from pathagent_tools.measure import StainMatrix
+    from pathagent_tools.slides import Quality, Slide, Tissue
+    from pathagent_tools.vlm.profile import Profile
+
+T = TypeVar("T")
+MEASURE_MPP = 0.5
+"""Nuclei are measured at this resolution, or at the slide's own where it is coarser."""
+
+
+class OpenSlide:
+    """One slide of the case with what was worked out from it. Thread-safe; nothing is computed twice."""
+
+    def __init__(self, slide: Slide, resources: Resources) -> None:
+        self.slide, self._resources = slide, resources
+        self._lock = threading.RLock()
+        self._made: dict[str, Any] = {}
+
+    @property
+    def tissue(self) -> Tissue:
+        """Where the tissue is."""
+        from pathagent_tools.slides import tissue_mask
+
+        return self._once("tissue_mask", lambda: tissue_mask(self.slide))
+
+    @property
+    def quality(self) -> Quality:
+        """Fit to be read as H&E, or why not."""
+        from pathagent_tools.slides import check_quality
+
+        return self._once("check_quality", lambda: check_quality(self.slide, self.tissue))
+
+    @property
+    def stain(self) -> StainMatrix:
+        """Stain vectors of the slide."""
+        from pathagent_tools.measure import estimate_stain
+
+        return self._once("estimate_stain", lambda: estimate_stain(self.slide))
+
+    @property
+    def features(self) -> TileFeatures:
+        """Embeddings of the tissue's tiles: the question-free first scan."""
+        from pathagent_tools.encoders.scan import scan_slide
+
+        encoder, store = self._resources.encoder, self._resources.store
+        return self._once("scan_slide", lambda: scan_slide(self.slide, self.tissue, encoder, store=store))
+
+    @property
+    def anomaly(self) -> NDArray[np.float32]:
+        """[N] in 0..1 per tile, without a question."""
+        from pathagent_tools.encoders.reading import anomaly
+
+        return self._once("anomaly", lambda: anomaly(self.features, self._resources.encoder))
+
+    @property
+    def hints(self) -> list[str]:
+        """[N] the encoder's best class of each tile, in words."""
+        from pathagent_tools.encoders.reading import hints
+
+        return self._once("hints", lambda: hints(self.features, self._resources.encoder))
+
+    def relevance(self, goal: str) -> NDArray[np.float32]:
+        """[N] in 0..1 per tile: likeness to the words of a question."""
+        from pathagent_tools.encoders.reading import relevance
+
+        return self._tool("relevance", lambda: relevance(self.features, self._resources.encoder, goal), goal=goal)
+
+    def read(self, region: Region) -> Image:
+        """Pixels of a region at its mpp."""
+        return self._tool("read_region", lambda: self.slide.read(region), region=region.model_dump())
+
+    def measure(self, region: Region) -> tuple[Measurement, ...]:
+        """Nuclei and tissue of one region, at 0.5 µm per px or the slide's own coarser resolution."""
+        from pathagent_tools.measure import measure_region
+
+        mpp = max(MEASURE_MPP, self.slide.mpp)
+        pixels = self.slide.read(region.model_copy(update={"mpp": mpp}))
+        return self._tool(
+            "measure_region", lambda: measure_region(pixels, mpp, self.stain), region=region.model_dump()
+        )
+
+    def _once(self, name: str, function: Callable[[], T]) -> T:
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = self._tool(name, function)
+            return cast("T", self._made[name])
+
+    def _tool(self, name: str, function: Callable[[], T], **arguments: Any) -> T:
+        return self._resources.tool(name, function, slide=self.slide.id, **arguments)
+
+
+@dataclass
+class Resources:
+    """Models, profile and open slides of one run. Use as a context manager: leaving closes the slides."""
+
+    case: Case
+    profile: Profile
+    events: EventLog = field(default_factory=EventLog)
+    store: Path | None = None
+    given_vlm: VisionLanguageModel | None = None
+    given_encoder: SlideEncoder | None = None
+    vlm_url: str | None = None
+    vlm_model: str | None = None
+
+    def __post_init__(self) -> None:
+        self._open: dict[str, OpenSlide] = {}
+        self._lock = threading.RLock()
+        self._started, self._seconds_before = time.monotonic(), 0.0
+
+    @cached_property
+    def vlm(self) -> VisionLanguageModel:
+        """The model that looks. UserError where weights are missing."""
+        if self.given_vlm is not None:
+            return self.given_vlm
+        from pathagent_tools.vlm.profile import open_vlm
+
+        return open_vlm(self.profile, vlm_url=self.vlm_url, vlm_model=self.vlm_model)
+
+    @cached_property
+    def encoder(self) -> SlideEncoder:
+        """The model that scans. UserError where weights are missing."""
+        if self.given_encoder is not None:
+            return self.given_encoder
+        from pathagent_tools.encoders.registry import load_encoder
+
+        return load_encoder(self.profile.encoder)
+
+    def slide(self, slide_id: str) -> OpenSlide:
+        """The open slide of that id. SlideError where it cannot be opened, UserError where it changed."""
+        with self._lock:
+            if slide_id not in self._open:
+                self._open[slide_id] = OpenSlide(self._open_slide(slide_id), self)
+            return self._open[slide_id]
+
+    def _open_slide(self, slide_id: str) -> Slide:
+        from pathagent_tools.slides import open_slide
+
+        given = next(s for s in self.case.slides if s.id == slide_id)
+        slide = open_slide(given.path, slide_id=slide_id, mpp=self.case.mpp, mpp_csv=self.case.mpp_csv)
+        if given.digest and slide.digest != given.digest:
+            slide.close()
+            raise UserError(f"{given.path} has changed since this run began. Start the run again.")
+        return slide
+
+    def in_domain(self, slide_id: str) -> tuple[float, bool]:
+        """(out-of-domain score, whether the models of this profile know such tissue)."""
+        if self.profile.domain != "phantom":
+            return 0.0, True
+        from pathagent_tools.encoders.domain import slide_in_domain
+
+        opened = self.slide(slide_id)
+        return self.tool(
+            "slide_in_domain",
+            lambda: slide_in_domain(opened.slide, opened.tissue, self.encoder),
+            slide=slide_id,
+        )
+
+    def tool(self, name: str, function: Callable[[], T], **arguments: Any) -> T:
+        """Run a tool and log the call: name, arguments, seconds, digest of the result."""
+        started = time.monotonic()
+        result = function()
+        self.events.emit(
+            ToolCalled(
+                tool=name,
+                arguments=arguments,
+                seconds=round(time.monotonic() - started, 4),
+                result_sha256=digest_of(result),
+            )
+        )
+        return result
+
+    def ask(self, key: str, request: ModelRequest) -> ModelCall:
+        """Ask the model one question. An unusable answer comes back with `data=None`, never as a guess.
+
+        Raises ModelUnavailableError (the run pauses) and UserError (unknown model).
+        """
+        try:
+            done = self.vlm.generate([request])[0]
+        except ModelError as error:
+            call = ModelCall(
+                key=key, role=request.role, prompt_sha256=request.prompt_sha256, text="", data=None,
+                error=str(error), images=len(request.images), model=self.vlm.id, revision=self.vlm.revision,
+            )
+        else:
+            call = ModelCall(
+                key=key, role=request.role, prompt_sha256=request.prompt_sha256, text=done.text, data=done.data,
+                images=len(request.images), tokens=done.prompt_tokens + done.completion_tokens,
+                seconds=round(done.seconds, 4), confidence=done.confidence, model=done.model or self.vlm.id,
+                revision=done.revision or self.vlm.revision, adapter=done.adapter,
+            )
+        self.events.emit(
+            ModelAsked(
+                key=key, role=call.role, images=call.images, prompt_sha256=call.prompt_sha256,
+                seconds=call.seconds, tokens=call.tokens, text=call.text, error=call.error,
+            )
+        )
+        return call
+
+    def resume_clock(self, seconds: float) -> None:
+        """Count the seconds that an earlier, interrupted part of this run has spent."""
+        self._seconds_before = seconds
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of this run so far, earlier parts included."""
+        return round(self._seconds_before + time.monotonic() - self._started, 3)
+
+    def close(self) -> None:
+        """Close the slides (each has a decoding process of its own)."""
+        with self._lock:
+            for opened in self._open.values():
+                opened.slide.close()
+            self._open.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
