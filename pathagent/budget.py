@@ -20,7 +20,9 @@ class Budget(Frozen):
     """
 
     looks: int = Field(default=16, ge=1, le=96, description="regions that may be looked at")
-    looks_per_round: int = Field(default=6, ge=1, le=12, description="regions of one round, described together")
+    looks_per_round: int = Field(
+        default=6, ge=1, le=12, description="regions of one round, described together"
+    )
     tokens: int = Field(default=60_000, ge=1, description="prompt + completion tokens of all questions")
     seconds: float = Field(default=900.0, gt=0, description="wall-clock time; normal runs end long before")
 

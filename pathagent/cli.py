@@ -6,6 +6,7 @@ some failed, 4 paused at a checkpoint, 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shlex
@@ -20,14 +21,17 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from pathagent.commands import ask, demo, doctor, models, phantom, report, slide
+from pathagent.commands import ask, demo, doctor, models, phantom, report, review, slide
 from pathagent.commands.console import say
-from pathagent_tools.core.errors import PathAgentError
+from pathagent.commands.report import PAUSED
+from pathagent_tools.core.errors import PathAgentError, UserError
 
 COMMANDS_GROUP: Final = "pathagent.commands"
 """Entry-point group: name → a typer app, shown as a command of that name."""
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
+NO_ROOM: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+"""Failures of the disk that a user can mend."""
 
 
 class PluginGroup(TyperGroup):
@@ -70,6 +74,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("report")(report.report)
 app.command("ask")(ask.ask)
+app.command("review")(review.review)
 app.add_typer(slide.app, name="slide")
 app.add_typer(phantom.app, name="phantom")
 app.add_typer(models.app, name="models")
@@ -96,46 +101,51 @@ def _root(
 
 def run(argv: Sequence[str]) -> int:
     """Run one command line (without the program's name) and return its exit code."""
-    debug = "--debug" in argv
     try:
         code = app(list(argv), prog_name="pathagent", standalone_mode=False)
-    except TyperException as error:
-        say(f"{_sentence(error.format_message())} {_where_to_look(error)}")
-        code = error.exit_code
-    except PathAgentError as error:
-        say(str(error))
-        if error.exit_code == 4:
-            say(f"To resume, type the same command again: {shlex.join(['pathagent', *argv])}")
-        code = error.exit_code
-        if debug:
-            traceback.print_exc()
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except Exception as error:  # noqa: BLE001 - the outermost boundary: one line for the user, the rest on request
-        code = 1
-        again = shlex.join(["pathagent", "--debug", *argv])
-        say(
-            f"Internal error, our fault: {type(error).__name__}: {error}"
-            + ("" if debug else f". See: {again}")
-        )
-        if debug:
-            traceback.print_exc()
+    except Exception as error:  # noqa: BLE001 - the outermost boundary: every failure becomes a sentence
+        if "--debug" in argv:
+            traceback.print_exception(error)
+        return _explain(error, argv)
     if code == INTERRUPTED:
-        say("Interrupted. Nothing half-written is left; the same command starts where it can be resumed.")
+        say("Interrupted. The same command goes on from the last checkpoint.")
     return code if isinstance(code, int) else 0
 
 
+def _explain(error: Exception, argv: Sequence[str]) -> int:
+    """Say in one line what went wrong and what to type next; the exit code of that failure."""
+    if isinstance(error, TyperException):
+        ctx = getattr(error, "ctx", None)
+        say(f"{_sentence(error.format_message())} See: {_help(ctx)}")
+        return error.exit_code
+    if isinstance(error, PathAgentError):
+        say(str(error))
+        if error.exit_code == PAUSED:
+            say(f"To resume, type the same command again: {shlex.join(['pathagent', *argv])}")
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        say(
+            f"{error.strerror}: {error.filename}. Free it, or set --out and PATHAGENT_CACHE to other folders."
+        )
+        return UserError.exit_code
+    say(f"Internal error, our fault: {type(error).__name__}: {error}".splitlines()[0])
+    if "--debug" not in argv:
+        say(f"To see where, type: {shlex.join(['pathagent', '--debug', *argv])}")
+    return PathAgentError.exit_code
+
+
 def _sentence(text: str) -> str:
-    text = text.strip().rstrip(".")
+    text = " ".join(text.split()).rstrip(".")
     return text if text.endswith("?") else f"{text}."
 
 
-def _where_to_look(error: TyperException) -> str:
-    ctx = getattr(error, "ctx", None)
-    return f"See: {ctx.command_path if ctx is not None else 'pathagent'} --help"
+def _help(ctx: typer.Context | None) -> str:
+    return f"{ctx.command_path if ctx is not None else 'pathagent'} --help"
 
 
 def main() -> None:

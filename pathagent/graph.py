@@ -1,21 +1,21 @@
 """The graph: how a case moves from slides to a report. Nodes and routing, nothing else.
 
-    triage ─▶ navigation ─▶ description × n ─▶ diagnosis ─▶ write ─▶ verify ─▶ illustrate ─▶ review ─▶ finish
-       │          ▲  │                             │          ▲
-       │          └──┼──── missing evidence ◀──────┘          │
-       └─────────────┴──── nothing to look at ────────────────┘
+triage ─▶ navigation ─▶ description × n ─▶ diagnosis ─▶ write ─▶ verify ─▶ illustrate ─▶ review ─▶ finish
+   │          ▲  │                             │          ▲
+   │          └──┼──── missing evidence ◀──────┘          │
+   └─────────────┴──── nothing to look at ────────────────┘
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.runtime import Runtime
+from langgraph.runtime import get_runtime
 from langgraph.types import Send
 
 from pathagent.agents.description import description
@@ -31,7 +31,15 @@ from pathagent.events import NodeFinished, NodeStarted
 from pathagent.resources import Resources
 from pathagent.state import InputState, LookOrder, State, Timing
 
+Given = TypeVar("Given", State, LookOrder)
+Given_contra = TypeVar("Given_contra", State, LookOrder, contravariant=True)
 Graph = CompiledStateGraph[State, None, InputState, State]
+
+
+class Node(Protocol[Given_contra]):
+    """What LangGraph calls: the state, or one look's order, in; an update of the state out."""
+
+    def __call__(self, state: Given_contra) -> dict[str, Any]: ...
 
 
 def build_graph(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
@@ -80,14 +88,15 @@ def after_diagnosis(state: State) -> Literal["navigation", "write"]:
 
 
 def _node(
-    name: str, agent: Callable[[Resources, Any], dict[str, Any]], resources: Resources
-) -> Callable[[Any, Runtime[None]], dict[str, Any]]:
+    name: str, agent: Callable[[Resources, Given], dict[str, Any]], resources: Resources
+) -> Node[Given]:
     """An agent as a node: its start, end and duration are logged, its result is timed."""
 
-    def run(state: Any, runtime: Runtime[None]) -> dict[str, Any]:
-        info = runtime.execution_info
+    def run(state: Given) -> dict[str, Any]:
+        info = get_runtime().execution_info
         task = info.task_id if info else ""
-        key = state["look"].id if "look" in state else f"round {state.get('round', 0)}"
+        look = state.get("look")
+        key = look.id if look else f"round {state.get('round', 0)}"
         resources.events.emit(NodeStarted(node=name, key=key, task=task))
         started = time.monotonic()
         update = agent(resources, state)

@@ -22,13 +22,13 @@ from pathagent_tools.core.protocols import Image, ModelRequest, SlideEncoder, Vi
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from pathagent_tools.vlm.profile import Profile
 
     from pathagent_tools.core.geometry import Region
     from pathagent_tools.core.records import Measurement
     from pathagent_tools.encoders.scan import TileFeatures
     from pathagent_tools.measure import StainMatrix
     from pathagent_tools.slides import Quality, Slide, Tissue
-    from pathagent_tools.vlm.profile import Profile
 
 T = TypeVar("T")
 MEASURE_MPP = 0.5
@@ -77,20 +77,22 @@ class OpenSlide:
         """[N] in 0..1 per tile, without a question."""
         from pathagent_tools.encoders.reading import anomaly
 
-        return self._once("anomaly", lambda: anomaly(self.features, self._resources.encoder))
+        return self._once("anomaly", lambda: anomaly(self.features.features, self._resources.encoder))
 
     @property
     def hints(self) -> list[str]:
         """[N] the encoder's best class of each tile, in words."""
         from pathagent_tools.encoders.reading import hints
 
-        return self._once("hints", lambda: hints(self.features, self._resources.encoder))
+        return self._once("hints", lambda: hints(self.features.features, self._resources.encoder))
 
     def relevance(self, goal: str) -> NDArray[np.float32]:
         """[N] in 0..1 per tile: likeness to the words of a question."""
         from pathagent_tools.encoders.reading import relevance
 
-        return self._tool("relevance", lambda: relevance(self.features, self._resources.encoder, goal), goal=goal)
+        return self._tool(
+            "relevance", lambda: relevance(self.features.features, self._resources.encoder, goal), goal=goal
+        )
 
     def read(self, region: Region) -> Image:
         """Pixels of a region at its mpp."""
@@ -169,18 +171,22 @@ class Resources:
             raise UserError(f"{given.path} has changed since this run began. Start the run again.")
         return slide
 
-    def in_domain(self, slide_id: str) -> tuple[float, bool]:
-        """(out-of-domain score, whether the models of this profile know such tissue)."""
+    def in_domain(self, slide_id: str) -> tuple[float | None, bool]:
+        """(out-of-domain score, whether the models of this profile know such tissue).
+
+        Models that are not bound to phantoms are not asked: (None, True).
+        """
         if self.profile.domain != "phantom":
-            return 0.0, True
+            return None, True
         from pathagent_tools.encoders.domain import slide_in_domain
 
         opened = self.slide(slide_id)
-        return self.tool(
+        verdict = self.tool(
             "slide_in_domain",
-            lambda: slide_in_domain(opened.slide, opened.tissue, self.encoder),
+            lambda: slide_in_domain(opened.slide, opened.features, self.encoder),
             slide=slide_id,
         )
+        return float(verdict.score), bool(verdict.in_domain)
 
     def tool(self, name: str, function: Callable[[], T], **arguments: Any) -> T:
         """Run a tool and log the call: name, arguments, seconds, digest of the result."""
@@ -205,20 +211,41 @@ class Resources:
             done = self.vlm.generate([request])[0]
         except ModelError as error:
             call = ModelCall(
-                key=key, role=request.role, prompt_sha256=request.prompt_sha256, text="", data=None,
-                error=str(error), images=len(request.images), model=self.vlm.id, revision=self.vlm.revision,
+                key=key,
+                role=request.role,
+                prompt_sha256=request.prompt_sha256,
+                text="",
+                data=None,
+                error=str(error),
+                images=len(request.images),
+                model=self.vlm.id,
+                revision=self.vlm.revision,
             )
         else:
             call = ModelCall(
-                key=key, role=request.role, prompt_sha256=request.prompt_sha256, text=done.text, data=done.data,
-                images=len(request.images), tokens=done.prompt_tokens + done.completion_tokens,
-                seconds=round(done.seconds, 4), confidence=done.confidence, model=done.model or self.vlm.id,
-                revision=done.revision or self.vlm.revision, adapter=done.adapter,
+                key=key,
+                role=request.role,
+                prompt_sha256=request.prompt_sha256,
+                text=done.text,
+                data=done.data,
+                images=len(request.images),
+                tokens=done.prompt_tokens + done.completion_tokens,
+                seconds=round(done.seconds, 4),
+                confidence=done.confidence,
+                model=done.model or self.vlm.id,
+                revision=done.revision or self.vlm.revision,
+                adapter=done.adapter,
             )
         self.events.emit(
             ModelAsked(
-                key=key, role=call.role, images=call.images, prompt_sha256=call.prompt_sha256,
-                seconds=call.seconds, tokens=call.tokens, text=call.text, error=call.error,
+                key=key,
+                role=call.role,
+                images=call.images,
+                prompt_sha256=call.prompt_sha256,
+                seconds=call.seconds,
+                tokens=call.tokens,
+                text=call.text,
+                error=call.error,
             )
         )
         return call

@@ -118,6 +118,11 @@ def merge_by_id(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[s
     return {**(old or {}), **new}
 
 
+def later(old: float, new: float) -> float:
+    """Reducer: the run's clock never goes back."""
+    return max(old, new)
+
+
 class InputState(TypedDict):
     """The public input of the graph."""
 
@@ -168,7 +173,7 @@ class State(InputState, total=False):
     """finish."""
     calls: Annotated[list[ModelCall], add]
     """every node that asks the model; appended."""
-    seconds: Annotated[float, max]
+    seconds: Annotated[float, later]
     """every node: wall-clock time of the run so far."""
     timings: Annotated[list[Timing], add]
     """every node; appended."""

@@ -34,7 +34,7 @@ KNOWS_PHANTOMS = ("pathagent.commands.demo", "pathagent.commands.phantom", PHANT
 CATCHES_EVERYTHING = {"pathagent/cli.py"}
 """The boundaries at which any failure becomes a typed record: the command line so far."""
 
-LAZY_TARGET = re.compile(r"(pathagent\w*(?:\.\w+)*)(?::\w+)?")
+LAZY_TARGET = re.compile(r"(pathagent\w*(?:\.\w+)+)(:\w+)?")
 SOURCES = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.py"))
 
 
@@ -58,8 +58,18 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
-        elif isinstance(node, ast.Constant) and (found := LAZY_TARGET.fullmatch(str(node.value))):
-            yield node.lineno, found[1]
+        elif isinstance(node, ast.Constant) and (target := lazy_target(str(node.value))):
+            yield node.lineno, target
+
+
+def lazy_target(text: str) -> str | None:
+    """The module that a string names; None for others, entry-point groups (`pathagent.encoders`) too."""
+    if not (found := LAZY_TARGET.fullmatch(text)):
+        return None
+    package, _, rest = found[1].partition(".")
+    place = PACKAGES.get(package, ROOT / "absent") / rest.replace(".", "/")
+    is_module = place.is_dir() or place.with_suffix(".py").is_file()
+    return found[1] if found[2] or is_module else None
 
 
 def wrong_floor(path: Path) -> list[str]:
@@ -127,6 +137,21 @@ def test_broad_catches_stand_only_at_the_boundaries() -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_package_is_typed(package: str) -> None:
     assert (PACKAGES[package] / "py.typed").is_file()
+
+
+def test_nothing_of_a_package_is_ignored_by_git_and_so_missing_from_the_wheel() -> None:
+    """Hatch leaves out of a wheel what git ignores: weights in a folder named `runs` would be lost."""
+    files = [str(f) for p in PACKAGES.values() for f in p.rglob("*") if f.is_file()]
+    shipped = "\n".join(f for f in files if "__pycache__" not in f)
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--stdin"],
+        input=shipped,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert ignored.stdout == ""
 
 
 @pytest.mark.parametrize("name", pathagent_prompts.names())

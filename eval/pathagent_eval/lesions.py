@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from shapely.geometry import Polygon, box
 
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.records import Report
+from pathagent_tools.phantom.truth import PhantomTruth
 
 
-def looked_at(report: Report, truth: Any) -> bool | None:
+def looked_at(report: Report, truth: PhantomTruth) -> bool | None:
     """Whether any look overlaps a lesion by at least 2 % of the look's area; None without a lesion."""
-    lesions = [Polygon(ring).buffer(0) for ring in truth.lesions]
+    lesions = [Polygon(ring).buffer(0) for ring in truth.lesion_polygons]
     if not lesions:
         return None
     return any(
@@ -22,9 +21,14 @@ def looked_at(report: Report, truth: Any) -> bool | None:
     )
 
 
-def on_background(region: Region, truth: Any) -> bool:
-    """Whether less than a tenth of the region is tissue in the truth's tissue map."""
-    return float(truth.tissue_share(region.x, region.y, region.width, region.height)) < 0.1
+def on_background(region: Region, truth: PhantomTruth) -> bool:
+    """Whether less than a tenth of the region is tissue in the truth's class map."""
+    classes = truth.tissue_map.array()
+    cell = truth.tissue_map.um_per_cell / truth.mpp
+    rows = slice(int(region.y / cell), int((region.y + region.height) / cell) + 1)
+    columns = slice(int(region.x / cell), int((region.x + region.width) / cell) + 1)
+    window = classes[rows, columns]
+    return window.size == 0 or float((window != 0).mean()) < 0.1
 
 
 def _box(region: Region) -> Polygon:

@@ -55,13 +55,13 @@ def make_case(seed: int, size: str, folder: Path, *, held_out: bool) -> tuple[Pa
     from pathagent_tools.phantom.truth import PhantomTruth
     from pathagent_tools.phantom.world import make_phantom
 
-    scanners = sorted(SCANNERS_HELD_OUT if held_out else SCANNERS_TRAIN)
-    phantom = make_phantom(seed, size, scanner=scanners[seed % len(scanners)])
+    scanners = SCANNERS_HELD_OUT if held_out else SCANNERS_TRAIN
+    phantom = make_phantom(seed, size, scanner=scanners[seed % len(scanners)].name)
     made = write_slide(phantom, folder / "made", name="slide")
     alone = folder / "alone" / "case.tiff"
     alone.parent.mkdir(parents=True)
+    truth = PhantomTruth.model_validate_json((made.parent / "truth.json").read_text())
     shutil.move(made, alone)
-    truth = PhantomTruth.model_validate_json((folder / "made" / "truth.json").read_text())
     return alone, truth
 
 
@@ -76,7 +76,7 @@ def score_case(report: Report, truth: Any, *, seed: int, size: str, held_out: bo
     """Compare a finished report with the truth."""
     text = "\n".join(c.text for c in report.claims if c.verdict != "contradicted")
     found = facts.extract(text)
-    reference = dict(truth.reference_facts())
+    reference = {k: v for k, v in truth.facts.model_dump().items() if k in facts.FACT_SLOTS and (k, v) != ("grade", "none")}
     ids = {e.id for e in report.evidence}
     cited = [c for c in report.claims if c.verdict == "supported" or c.evidence]
     return CaseScore(

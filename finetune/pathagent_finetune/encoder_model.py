@@ -78,7 +78,7 @@ def open_clip_config(
                 "timm_model_name": shape.vision,
                 "timm_model_pretrained": False,
                 "timm_pool": "avg",
-                "timm_proj": "linear",
+                "timm_proj": "",
             },
             "text_cfg": {
                 "context_length": shape.context,

@@ -129,7 +129,7 @@ def near_lesion(pool: Pool, looked: Sequence[Evidence]) -> Scores:
     seen = [nearest(pool, e.region) for e in looked if e.findings and e.findings.tissue in LESION]
     if not seen or not pool.regions:
         return np.zeros(len(pool.regions))
-    return np.clip((pool.vectors @ pool.vectors[seen].T).max(1), 0, 1).astype(np.float64)
+    return np.asarray(np.clip((pool.vectors @ pool.vectors[seen].T).max(1), 0, 1), dtype=np.float64)
 
 
 def rank(

@@ -40,7 +40,9 @@ def description(resources: Resources, order: LookOrder) -> dict[str, Any]:
         made_by=_made_by(call),
     )
     resources.events.emit(
-        Looked(id=look.id, region=look.region, line=evidence.line(), reason=f"{look.chosen_by}: {look.reason}")
+        Looked(
+            id=look.id, region=look.region, line=evidence.line(), reason=f"{look.chosen_by}: {look.reason}"
+        )
     )
     return {"evidence": {look.id: evidence}, "calls": [call] if call else []}
 
@@ -50,8 +52,6 @@ def _measured(resources: Resources, look: Look) -> tuple[Measurement, ...]:
         return ()
     opened = resources.slide(look.region.slide)
     return tuple(opened.measure(look.region))
-
-
 
 
 def _findings(call: ModelCall | None) -> Findings | None:

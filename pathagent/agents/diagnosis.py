@@ -44,9 +44,7 @@ def diagnosis(resources: Resources, state: State) -> dict[str, Any]:
         sufficient=sufficiency.sufficient,
         looks=len(looked),
     )
-    resources.events.emit(
-        Believed(**belief.model_dump(exclude={"looks"}), missing=sufficiency.missing)
-    )
+    resources.events.emit(Believed(**belief.model_dump(exclude={"looks"}), missing=sufficiency.missing))
     spent_by_now = spent(state).model_copy(
         update={"seconds": resources.seconds, "tokens": spent(state).tokens + asked.tokens + judged.tokens}
     )
@@ -88,7 +86,9 @@ def sufficiency_of(call: ModelCall) -> Sufficiency:
     """The model's judgement; an unusable answer counts as not sufficient."""
     data = call.data or {}
     sufficient = data.get("sufficient") is True
-    return Sufficiency(sufficient=sufficient, missing="" if sufficient else str(data.get("missing", "")).strip())
+    return Sufficiency(
+        sufficient=sufficient, missing="" if sufficient else str(data.get("missing", "")).strip()
+    )
 
 
 def _settled(earlier: list[Belief], now: Belief) -> str:

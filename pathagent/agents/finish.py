@@ -67,7 +67,10 @@ def _coverage(resources: Resources, state: State, looked: Sequence[Evidence]) ->
         seen = percent_of_tissue(resources.slide(slide_id).tissue, boxes) if boxes else 0.0
         found.append(
             Coverage(
-                slide=slide_id, scanned_percent=measures.scanned_percent, looked_percent=seen, looks=len(boxes)
+                slide=slide_id,
+                scanned_percent=measures.scanned_percent,
+                looked_percent=seen,
+                looks=len(boxes),
             )
         )
     return tuple(found)
@@ -76,9 +79,9 @@ def _coverage(resources: Resources, state: State, looked: Sequence[Evidence]) ->
 def _regions_of_interest(state: State, looked: Sequence[Evidence]) -> tuple[Candidate, ...]:
     """Places that were offered last and not looked at: where a person may want to look next."""
     seen = [e.region for e in looked]
-    return tuple(
-        c for c in state.get("candidates", []) if all(c.region.overlap(r) < 1 for r in seen)
-    )[:SHOWN_REGIONS]
+    return tuple(c for c in state.get("candidates", []) if all(c.region.overlap(r) < 1 for r in seen))[
+        :SHOWN_REGIONS
+    ]
 
 
 def _limits(state: State, coverage: Sequence[Coverage]) -> tuple[str, ...]:
@@ -104,7 +107,9 @@ def _slide_limits(record: SlideRecord) -> list[str]:
     if record.resolution_assumed:
         said.append(f"{record.id}: resolution assumed by user ({record.mpp:g} µm per pixel).")
     if record.outcome == "outside the model's domain":
-        said.append(f"{record.id}: measured, not interpreted: the models of this profile do not know such tissue.")
+        said.append(
+            f"{record.id}: measured, not interpreted: the models of this profile do not know such tissue."
+        )
     if record.outcome == "resolution too coarse":
         said.append(f"{record.id}: nuclear measures and the model's looks are withheld: too coarse a scan.")
     if record.outcome in ("not H&E", "wrong colours", "unusable quality"):

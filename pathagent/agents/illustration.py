@@ -1,4 +1,4 @@
-"""Illustration: synthetic reference images, clearly marked, never evidence. No generator is part of it yet."""
+"""Illustration: synthetic reference images, clearly marked, never evidence. None is made yet."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from pathagent_tools.vlm import roles
 
 SHOWN: Final = 2
 """Looks at a slide that is not to be read as H&E: enough to show why."""
-Chosen = tuple[Candidate, str, str]
+ChosenBy = Literal["quota", "model", "fill"]
+Chosen = tuple[Candidate, str, ChosenBy]
 """(candidate, reason, who chose it)."""
 
 
@@ -50,7 +51,9 @@ def navigation(resources: Resources, state: State) -> dict[str, Any]:
     if state["reading"] == "show":
         return {"plan": _show(resources, slides[0], min(count, SHOWN)), "candidates": [], "round": number}
     goal = goal_of(state)
-    offers = _offers(resources, slides, looked, goal=goal, first=number == 1, known=state["reading"] == "read")
+    offers = _offers(
+        resources, slides, looked, goal=goal, first=number == 1, known=state["reading"] == "read"
+    )
     if not offers:
         return {"plan": [], "candidates": [], "stop": "no place on the tissue is left to look at"}
     offered = [places.candidate(o.pool, o.index, o.novelty, i + 1) for i, o in enumerate(_in_order(offers))]

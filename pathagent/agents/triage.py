@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pathagent.agents.coverage import percent_of_tissue
 from pathagent.resources import OpenSlide, Resources
 from pathagent.state import Reading, SlideMeasures, State
 from pathagent_tools.core.records import Measurement, SlideRecord
@@ -65,11 +66,10 @@ def _judge(resources: Resources, opened: OpenSlide) -> SlideRecord:
     slide, tissue, quality = opened.slide, opened.tissue, opened.quality
     outcome, score = quality.outcome, None
     findings = list(quality.findings)
-    if outcome == "report" and slide.mpp > COARSE_SLACK * resources.vlm.tile_mpp:
+    finest = min(resources.vlm.tile_mpp, resources.encoder.tile_mpp)
+    if outcome == "report" and slide.mpp > COARSE_SLACK * finest:
         outcome = "resolution too coarse"
-        findings.append(
-            f"scanned at {slide.mpp:.3g} µm per pixel: the model looks at {resources.vlm.tile_mpp:g}"
-        )
+        findings.append(f"scanned at {slide.mpp:.3g} µm per pixel: the models look at {finest:g}")
     if outcome == "report":
         score, known = resources.in_domain(slide.id)
         if not known:
@@ -108,7 +108,7 @@ def _measure(resources: Resources, opened: OpenSlide, record: SlideRecord) -> Sl
         lambda: measure_slide(slide, opened.tissue, opened.stain, seed=resources.case.seed),
         slide=slide.id,
     )
-    return SlideMeasures(measurements=_with_notes(measured, record), scanned_percent=_scanned(resources, opened))
+    return SlideMeasures(measurements=_with_notes(measured, record), scanned_percent=_scanned(opened))
 
 
 def _area_only(record: SlideRecord) -> tuple[Measurement, ...]:
@@ -124,18 +124,15 @@ def _with_notes(measured: tuple[Measurement, ...], record: SlideRecord) -> tuple
         return tuple(measured)
     said = "resolution assumed by user"
     return tuple(
-        m if m.note and said in m.note
+        m
+        if m.note and said in m.note
         else m.model_copy(update={"note": f"{m.note}; {said}" if m.note else said})
         for m in measured
     )
 
 
-def _scanned(resources: Resources, opened: OpenSlide) -> float:
-    """Percent of the tissue inside the scanned tiles; 0 where the encoder needs a finer slide."""
-    from pathagent.agents.coverage import percent_of_tissue
-
-    if opened.slide.mpp > COARSE_SLACK * resources.encoder.tile_mpp:
-        return 0.0
+def _scanned(opened: OpenSlide) -> float:
+    """Percent of the tissue inside the scanned tiles."""
     features = opened.features
     side = round(features.size_level0)
     return percent_of_tissue(opened.tissue, [(int(x), int(y), side, side) for x, y in features.coords])

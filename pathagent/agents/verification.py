@@ -66,9 +66,7 @@ def _ask(
     question = state["case"].question
     said = f"{question} {claim.text}" if claim.section == "answer" and question else claim.text
     images = _images(resources, cited)
-    return resources.ask(
-        f"verify {claim.id}", roles.verify(said, "\n".join(e.line() for e in cited), images)
-    )
+    return resources.ask(f"verify {claim.id}", roles.verify(said, "\n".join(e.line() for e in cited), images))
 
 
 def _images(resources: Resources, cited: Sequence[Evidence]) -> list[Image]:

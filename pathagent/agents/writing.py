@@ -56,7 +56,10 @@ def ending(state: State, described: Sequence[Evidence]) -> tuple[Outcome, str]:
     if state["case"].task == "ask" and refusal:
         return state["outcome"], f"The question cannot be answered from H&E: {refusal}."
     if state["reading"] == "read" and not described:
-        return "insufficient evidence", f"No diagnosis is drafted: {state.get('stop') or 'nothing was described'}."
+        return (
+            "insufficient evidence",
+            f"No diagnosis is drafted: {state.get('stop') or 'nothing was described'}.",
+        )
     return state["outcome"], state["outcome_text"]
 
 
@@ -97,7 +100,9 @@ def _answer_claim(call: ModelCall) -> tuple[Draft, str]:
         return _model("answer", text, (), call.confidence, verdict="not assessable", reason=state), text
     if state != "answered" or not text:
         text = "insufficient evidence"
-        return _model("answer", text, (), call.confidence, reason="the model found the evidence too thin"), text
+        return _model(
+            "answer", text, (), call.confidence, reason="the model found the evidence too thin"
+        ), text
     return _model("answer", text, _cites(data.get("cites", [])), call.confidence), text
 
 

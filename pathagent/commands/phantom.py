@@ -11,8 +11,6 @@ import typer
 from pathagent.commands.console import emit, emit_json
 from pathagent.commands.folder import whole_folder
 from pathagent.commands.options import Force, Json, Seed
-from pathagent_tools.core.errors import UserError
-from pathagent_tools.core.vocabulary import DIAGNOSES
 
 app = typer.Typer(help="Procedural slides with exact truth.")
 
@@ -48,7 +46,6 @@ def make(
     json: Json = False,
 ) -> None:
     """Render a phantom slide and its truth into an empty folder."""
-    _check_diagnosis(diagnosis, grade)
     with whole_folder(out, force=force) as folder:
         slide = render_slide(
             folder,
@@ -85,16 +82,3 @@ def render_slide(
         seed, size.value, diagnosis=diagnosis, grade=grade, lesion_mm=lesion_mm, artifacts=artifacts
     )
     return write_slide(phantom, folder, name=SLIDE_NAME)
-
-
-def _check_diagnosis(diagnosis: str | None, grade: str | None) -> None:
-    if diagnosis is not None and diagnosis not in DIAGNOSES:
-        raise UserError(f"Unknown --diagnosis {diagnosis!r}. Known: {', '.join(DIAGNOSES)}.")
-    if grade is None:
-        return
-    if diagnosis is None:
-        raise UserError(
-            "--grade needs --diagnosis, for example --diagnosis adenocarcinoma --grade 'grade 2'."
-        )
-    if grade not in DIAGNOSES[diagnosis]:
-        raise UserError(f"{diagnosis} has no {grade!r}. Grades: {', '.join(DIAGNOSES[diagnosis])}.")

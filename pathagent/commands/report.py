@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from pathagent.commands.console import emit, emit_json
+from pathagent.commands.console import emit, emit_json, say
 from pathagent.commands.folder import check_folder
 from pathagent.commands.inputs import budget_of, read_notes
 from pathagent.commands.options import (
@@ -29,6 +29,8 @@ from pathagent.commands.progress import shown_progress
 from pathagent_tools.core.records import Report
 
 REPORT_PAGE: Final = "report.html"
+PAUSED: Final = 4
+"""Exit code of a run that waits at its checkpoint."""
 
 
 def report(
@@ -78,6 +80,11 @@ def report(
             progress=progress,
         )
     show_report(draft, folder, json=json)
+    if review:
+        from pathagent.commands.review import how_to_decide
+
+        say(how_to_decide(folder))
+        raise typer.Exit(PAUSED)
 
 
 def show_report(draft: Report, folder: Path, *, json: bool) -> None:

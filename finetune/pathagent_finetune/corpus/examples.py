@@ -52,7 +52,20 @@ def _other(slot: str, value: str, rng: Random) -> str:
 
 
 def verify_tile_example(findings: Findings, tile: int, rng: Random) -> Example:
-    """A claim on one slot of one look, with its image and its ledger line."""
+    """A claim on one slot, or the diagnosis, of one look, with its image and its ledger line."""
+    line = simulate.evidence_of(rng.randint(1, 24), findings, rng.choice(simulate.PLACES)).line()
+    families = simulate.families_of(findings)
+    if families and rng.random() < 0.25:
+        true = rng.random() < 0.5
+        family = families[0] if true else rng.choice([d for d in DIAGNOSES if d not in families])
+        claimed = Hypothesis(diagnosis=family, grade=rng.choice(DIAGNOSES[family]), probability=0.5)
+        words = {"low": "grade 1", "intermediate": "grade 2", "high": "grade 3"}
+        if true and "grade 1" in DIAGNOSES[family]:
+            grade = words.get(findings.nuclear_grade, "grade 1")
+            claimed = claimed.model_copy(update={"grade": grade})
+        verdict = "supported" if true else "contradicted"
+        claim = sentences.diagnosis_claim(claimed, rng)
+        return Example(roles.verify(claim, line, [_NO_IMAGE]), {"verdict": verdict}, tile)
     slot = rng.choice(("architecture", "nuclear_grade", "mitoses", "necrosis", "inflammation", "tissue"))
     value = getattr(findings, slot)
     true = rng.random() < 0.5
@@ -64,7 +77,6 @@ def verify_tile_example(findings: Findings, tile: int, rng: Random) -> Example:
     grade_less = slot == "nuclear_grade" and findings.nuclear_grade == "none"
     if grade_less or (slot in ("mitoses", "inflammation") and findings.tissue == "background"):
         verdict = "unsupported"
-    line = simulate.evidence_of(rng.randint(1, 24), findings, rng.choice(simulate.PLACES)).line()
     return Example(roles.verify(claim, line, [_NO_IMAGE]), {"verdict": verdict}, tile)
 
 
@@ -85,10 +97,10 @@ def diagnose_example(case: simulate.Case, rng: Random) -> Example:
     return Example(request, {"differential": target})
 
 
-def judge_example(case: simulate.Case, rng: Random) -> Example:
+def judge_example(case: simulate.Case, rng: Random, questions: Sequence[str] = ()) -> Example:
     """Whether the ledger settles the leading diagnosis, and what is missing."""
     leading = simulate.differential(case.evidence)[0]
-    question = rng.choice(("Draft a report.", "What is the diagnosis?", "Draft a report."))
+    question = rng.choice(("Draft a report.", "What is the diagnosis?", "Draft a report.", *questions[:1]))
     text = f"{leading.text} ({round(100 * leading.probability)} %)"
     enough, missing = simulate.sufficiency(case.evidence)
     request = roles.judge(question, text, roles.ledger_text(case.evidence))
@@ -189,32 +201,32 @@ def navigate_example(seed: int, hints: Sequence[str], rng: Random) -> Example:
 
 
 _SUBJECT_SLOTS: dict[str, tuple[str, str]] = {
-    "invasive tumour": ("tissue", "invasive tumour"),
-    "dysplasia": ("tissue", "dysplastic epithelium"),
     "necrosis": ("necrosis", "present"),
     "mitoses": ("mitoses", "few|many"),
-    "inflammation": ("inflammation", "mild|marked"),
     "adipose": ("tissue", "adipose"),
     "mucin": ("tissue", "mucin"),
 }
+_SUBJECT_FAMILIES = {
+    "invasive tumour": tuple(d for d in DIAGNOSES if d.endswith("carcinoma")),
+    "dysplasia": ("adenoma",),
+    "inflammation": ("chronic inflammation",),
+}
+"""Subjects that follow from the belief as a whole: one misread look does not make a tumour."""
 
 
 def looks_showing(subject: str, evidence: Sequence[Evidence]) -> list[Evidence]:
     """The looks whose findings show the subject of a yes/no question."""
     slot, values = _SUBJECT_SLOTS[subject]
-    wanted = values.split("|")
-    shown = [e for e in evidence if e.findings and getattr(e.findings, slot) in wanted]
-    if subject == "mucin":
-        shown += [
-            e for e in evidence if e.findings and e.findings.architecture == "mucin pools" and e not in shown
-        ]
-    if subject == "inflammation":
-        shown += [
-            e
-            for e in evidence
-            if e.findings and e.findings.tissue == "lymphoid infiltrate" and e not in shown
-        ]
-    return sorted(shown, key=lambda e: int(e.id[1:]))
+    pools = subject == "mucin"
+    return [
+        e
+        for e in evidence
+        if e.findings
+        and (
+            getattr(e.findings, slot) in values.split("|")
+            or (pools and e.findings.architecture == "mucin pools")
+        )
+    ]
 
 
 def answer_example(
@@ -227,6 +239,9 @@ def answer_example(
     state, cites = "answered", [e.id for e in core[:3]]
     if kind == "not_assessable":
         state, said, cites = "cannot be told from this slide", NOT_ASSESSABLE, []
+    elif kind == "yesno" and subject in _SUBJECT_FAMILIES:
+        said = "yes" if believed[0].diagnosis in _SUBJECT_FAMILIES[subject] else "no"
+        cites = cites or [e.id for e in read[:2]]
     elif kind == "yesno":
         shown = looks_showing(subject, read)
         said, cites = ("yes", [e.id for e in shown[:3]]) if shown else ("no", [e.id for e in read[:2]])
@@ -247,6 +262,23 @@ def answer_example(
         _slides(case), text, roles.ledger_text(case.evidence), [e.id for e in read], options=options
     )
     return Example(request, {"class": state, "answer": said, "cites": cites})
+
+
+def verify_answer_example(
+    case: simulate.Case, kind: str, subject: str, text: str, rng: Random, *, options: Sequence[str] = ()
+) -> Example:
+    """`question answer` with the looks that the answer cites: the right answer or another one."""
+    asked = answer_example(case, kind, subject, text, rng, options=options)
+    cited = [e for e in case.evidence if e.id in asked.target["cites"]]
+    said, verdict = str(asked.target["answer"]), "supported"
+    others = {"yesno": ["no" if said == "yes" else "yes"], "choice": list(DIAGNOSES)}.get(kind, [])
+    others = [o for o in others if o != said]
+    if kind not in ("yesno", "choice") or not cited:
+        return verify_case_example(case, rng)
+    if rng.random() < 0.5:
+        said, verdict = rng.choice(others), "contradicted"
+    evidence = "\n".join(e.line() for e in cited)
+    return Example(roles.verify(f"{text} {said}", evidence), {"verdict": verdict})
 
 
 def slot_question_example(findings: Findings, tile: int, rng: Random) -> Example:

@@ -135,6 +135,7 @@ _ARCHITECTURE: dict[str, tuple[str, ...]] = {
     "single files": ("Tumour cells run in single files.", "Poorly cohesive tumour cells form single files."),
     "mucin pools": ("Tumour cells lie in pools of mucin.", "The tumour cells float in mucin pools."),
     "diffuse infiltrate": ("Lymphocytes infiltrate diffusely.", "There is a diffuse lymphoid infiltrate."),
+    "regular glands": ("Glands are regular.", "The glands keep a regular arrangement."),
 }
 _GRADE = ("Nuclei are of {v} grade.", "The nuclear grade is {v}.")
 _MITOSES: dict[str, tuple[str, ...]] = {
@@ -158,13 +159,19 @@ def lesion_facts(evidence: Sequence[Evidence], leading: Hypothesis) -> dict[str,
     """Slot → (value over the case, the looks that show it): what a report must say."""
     core = lesion_looks(evidence, leading)
     seen = [e for e in evidence if e.findings]
-    epithelium = core or [e for e in seen if e.findings and e.findings.tissue == "benign epithelium"]
+    benign = [e for e in seen if e.findings and e.findings.tissue == "benign epithelium"]
+    inflamed_only = leading.diagnosis == "chronic inflammation"
+    epithelium = benign if inflamed_only or not core else core
     facts: dict[str, tuple[str, list[Evidence]]] = {}
-    if core:
-        value = _mode(core, "architecture")
-        facts["architecture"] = (value, [e for e in core if e.findings and e.findings.architecture == value])
+    arranged = core or benign
+    if arranged:
+        value = _mode(arranged, "architecture")
+        facts["architecture"] = (
+            value,
+            [e for e in arranged if e.findings and e.findings.architecture == value],
+        )
     grade = _mode(epithelium, "nuclear_grade")
-    if grade != "none" and leading.diagnosis != "chronic inflammation":
+    if grade != "none":
         facts["nuclear_grade"] = (
             grade,
             [e for e in epithelium if e.findings and e.findings.nuclear_grade == grade],
@@ -179,8 +186,8 @@ def lesion_facts(evidence: Sequence[Evidence], leading: Hypothesis) -> dict[str,
         facts["mitoses"] = ("none", base)
     necrotic = [e for e in seen if e.findings and e.findings.necrosis == "present"]
     facts["necrosis"] = ("present", necrotic) if necrotic else ("absent", base)
-    inflamed = core if leading.diagnosis == "chronic inflammation" else seen
-    if leading.diagnosis == "chronic inflammation" and leading.grade != "none":
+    inflamed = core if inflamed_only else seen
+    if inflamed_only and leading.grade != "none":
         facts["inflammation"] = (leading.grade, core or inflamed)
     else:
         counts = Counter(e.findings.inflammation for e in inflamed if e.findings)
@@ -247,7 +254,10 @@ def claim_about(slot: str, value: str, rng: Random) -> str | None:
 
 
 def diagnosis_claim(diagnosis: Hypothesis, rng: Random) -> str:
-    """The sentence that states a diagnosis."""
+    """The sentence that states a diagnosis: bare, as the report's headline has it, or in a wording."""
+    bare = f"{diagnosis.text[0].upper()}{diagnosis.text[1:]}."
+    if rng.random() < 0.5:
+        return bare
     if diagnosis.diagnosis == "no significant abnormality":
         return rng.choice(_NORMAL)
     return rng.choice(_DIAGNOSIS).format(dx=diagnosis.text)

@@ -164,7 +164,7 @@ def shade_light(artifacts: Sequence[Artifact], xs: Float, ys: Float, mpp: float,
 
 def margin_um(artifacts: Sequence[Artifact]) -> float:
     """How far beyond a window its pixels depend on others (blur kernels)."""
-    return 18.0 if any(a.kind in ("blur", "bubble") for a in artifacts) else 2.0
+    return 26.0 if any(a.kind in ("blur", "bubble") for a in artifacts) else 2.0
 
 
 def coverage(artifacts: Sequence[Artifact], xs: Float, ys: Float) -> dict[str, float]:

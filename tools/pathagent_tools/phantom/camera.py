@@ -71,13 +71,20 @@ def photograph(
     return out, np.ascontiguousarray(labels[pad : pad + height, pad : pad + width])
 
 
-def jpeg_round_trip(image: Image, quality: int) -> Image:
-    """The image after one JPEG compression, as it would come out of the scanner's file."""
+def jpeg_bytes(image: Image, quality: int) -> bytes:
+    """Baseline JPEG (YCbCr, 4:2:0), as phantom slides hold it."""
     from PIL import Image as Pil
 
     buffer = io.BytesIO()
     Pil.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=2)
-    return np.asarray(Pil.open(buffer).convert("RGB"))
+    return buffer.getvalue()
+
+
+def jpeg_round_trip(image: Image, quality: int) -> Image:
+    """The image after one JPEG compression, as it would come out of the scanner's file."""
+    from PIL import Image as Pil
+
+    return np.asarray(Pil.open(io.BytesIO(jpeg_bytes(image, quality))).convert("RGB"))
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Names and numbers of what a phantom is made of: zones (the plan), kinds (the paint), classes (the truth)."""
+"""Names and numbers of a phantom: zones (the plan), kinds (the paint), classes (the truth)."""
 
 from __future__ import annotations
 

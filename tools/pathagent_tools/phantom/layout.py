@@ -48,7 +48,7 @@ def cloud(rng: np.random.Generator, n: int, scale_um: float) -> Float:
 
     coarse = max(4, math.ceil(n * PLAN_CELL_UM / scale_um) + 3)
     field = np.asarray(zoom(rng.normal(size=(coarse, coarse)), n / (coarse - 2) * 1.02, order=3)[:n, :n])
-    return (field - field.mean()) / (field.std() + 1e-9)
+    return np.asarray((field - field.mean()) / (field.std() + 1e-9))
 
 
 def star(rng: np.random.Generator, xs: Float, ys: Float, x: float, y: float, rough: float) -> Float:
@@ -81,9 +81,7 @@ def draw_layout(rng: np.random.Generator, side_um: float, pieces: int) -> Layout
     return Layout(zones, density.astype(np.float32), tuple(masks), tuple(look_alikes))
 
 
-def _slots(
-    rng: np.random.Generator, side: float, pieces: int
-) -> list[tuple[float, float, float, float]]:
+def _slots(rng: np.random.Generator, side: float, pieces: int) -> list[tuple[float, float, float, float]]:
     """(centre x, centre y, half width, half height) of non-touching places for the pieces."""
     columns = math.ceil(math.sqrt(pieces))
     rows = math.ceil(pieces / columns)

@@ -38,7 +38,7 @@ def hash_cell(ix: int, iy: int, key: int) -> int:
     """64 random bits of a lattice cell."""
     z = (_U64(ix) * _A + _U64(key) * _D) ^ (_U64(iy) * _B)
     z = (z ^ (z >> _S32)) * _C
-    return z ^ (z >> _S29)
+    return z ^ (z >> _S29)  # type: ignore[return-value]  # numba: stays unsigned, 64 bits
 
 
 @kernel

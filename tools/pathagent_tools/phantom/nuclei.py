@@ -13,17 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathagent_tools.phantom import classes as k
+from pathagent_tools.phantom.glands import lesion_gland
+from pathagent_tools.phantom.lookup import Field, Grid, Params, fibre_angle, field_at, voronoi
 from pathagent_tools.phantom.noise import hash_cell, kernel, part, smooth
-from pathagent_tools.phantom.tissue import (
-    Field,
-    Grid,
-    Params,
-    classify,
-    fibre_angle,
-    field_at,
-    lesion_gland,
-    voronoi,
-)
+from pathagent_tools.phantom.tissue import classify
 from pathagent_tools.phantom.warp import Nodes, window_nodes
 
 CELL_UM = 4.2

@@ -6,16 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathagent_tools.phantom import classes as k
+from pathagent_tools.phantom.lookup import Field, Grid, Params, fibre, voronoi, zone_between
 from pathagent_tools.phantom.noise import kernel, part, ramp, smooth, value
-from pathagent_tools.phantom.tissue import (
-    Field,
-    Grid,
-    Params,
-    classify,
-    fibre,
-    voronoi,
-    zone_between,
-)
+from pathagent_tools.phantom.tissue import classify
 from pathagent_tools.phantom.warp import W_ZONE_X, W_ZONE_Y, Nodes, bend
 
 

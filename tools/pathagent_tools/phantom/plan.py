@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathagent_tools.phantom import classes as k
+from pathagent_tools.phantom.lookup import Field, Grid, Params
 from pathagent_tools.phantom.nuclei import CLASS, MITOSIS, Table, X, Y, enumerate_nuclei
 from pathagent_tools.phantom.paint import paint, paint_labels, paint_mask
 from pathagent_tools.phantom.stamp import stamp
-from pathagent_tools.phantom.tissue import LESION_REACH, MUCOSA_REACH, REACH_UM, Field, Grid, Params
+from pathagent_tools.phantom.tissue import LESION_REACH, MUCOSA_REACH, REACH_UM
 from pathagent_tools.phantom.warp import window_nodes
 
 PLAN_CELL_UM = 8.0
@@ -113,6 +114,7 @@ class Plan:
         table = self.nuclei(x, y, width * mpp, height * mpp)
         stamp(table, x, y, mpp, max(1.0, float(self.grade)), crush, dyes)
         return out, dyes
+
 
 def parameters(rng: np.random.Generator, family: str, grade: int) -> Params:
     """The numbers of a world: fibre direction, gland and nest size, mitotic rate, cellularity."""

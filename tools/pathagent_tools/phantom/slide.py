@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathagent_tools.core.files import write_text_atomic
-from pathagent_tools.phantom.camera import Image, shrink
+from pathagent_tools.phantom.camera import Image, jpeg_bytes, shrink
 from pathagent_tools.phantom.world import LEVEL0_MPP, Phantom
 
 TILE_PX = 256
@@ -39,13 +39,13 @@ def write_slide(phantom: Phantom, folder: Path, *, name: str, truth: bool = True
 def write_truth(phantom: Phantom, folder: Path) -> Path:
     """Write `folder/truth.json` with the reference report and the questions; returns its path."""
     from pathagent_tools.phantom.questions import questions
-    from pathagent_tools.phantom.reports import reference_report
+    from pathagent_tools.phantom.reports import reference_report, wording_count
     from pathagent_tools.phantom.truth import truth_of
 
     bare = truth_of(phantom)
     full = bare.model_copy(
         update={
-            "report": reference_report(bare, phantom.seed),
+            "reports": tuple(reference_report(bare, i) for i in range(wording_count())),
             "questions": tuple(q.model_dump() for q in questions(bare)),
         }
     )
@@ -75,20 +75,18 @@ def _add(
     tiff: object, tiles: Iterator[Image], side: int, quality: int, description: str, *, level: int
 ) -> None:
     tiff.write(  # type: ignore[attr-defined]
-        tiles,
+        (jpeg_bytes(tile, quality) for tile in tiles),
         shape=(side, side, 3),
         dtype=np.uint8,
         photometric="ycbcr",
         subsampling=(2, 2),
         compression="jpeg",
-        compressionargs={"level": quality},
         tile=(TILE_PX, TILE_PX),
         subfiletype=1 if level else 0,
         description=description,
         metadata=None,
         datetime=None,
         software=False,
-        maxworkers=1,
     )
 
 

@@ -8,26 +8,20 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pathagent_tools.phantom import classes as k
-from pathagent_tools.phantom.noise import hash_cell, kernel, part, ramp, smooth, value
-from pathagent_tools.phantom.warp import (
-    W_FIBRE,
-    W_LESION_X,
-    W_LESION_Y,
-    W_MUCOSA_X,
-    W_MUCOSA_Y,
-    W_ZONE_X,
-    W_ZONE_Y,
-    Nodes,
-    bend,
+from pathagent_tools.phantom.glands import benign_point, lesion_gland, lesion_gland_point, mucosa_gland
+from pathagent_tools.phantom.lookup import (
+    Field,
+    Grid,
+    Params,
+    fibre,
+    field_at,
+    voronoi,
+    zone_at,
+    zone_between,
 )
-
-Grid = NDArray[np.uint8]
-Field = NDArray[np.float32]
-Params = NDArray[np.float64]
+from pathagent_tools.phantom.noise import hash_cell, kernel, part, ramp, smooth, value
+from pathagent_tools.phantom.warp import W_LESION_X, W_LESION_Y, W_ZONE_X, W_ZONE_Y, Nodes, bend
 
 MUCOSA_REACH, LESION_REACH = 1, 2
 """Bits of the reach grid: a gland-bearing zone lies within `REACH_UM`."""
@@ -35,199 +29,11 @@ REACH_UM = 64.0
 
 
 @kernel
-def zone_at(grid: Grid, cell_um: float, ox: float, oy: float, x: float, y: float) -> int:
-    """Zone of the plan at (x, y); glass outside the plan."""
-    i, j = math.floor((y - oy) / cell_um), math.floor((x - ox) / cell_um)
-    if i < 0 or j < 0 or i >= grid.shape[0] or j >= grid.shape[1]:
-        return 0
-    return int(grid[i, j])
-
-
-@kernel
-def zone_between(grid: Grid, cell_um: float, ox: float, oy: float, x: float, y: float) -> int:
-    """Zone with the largest bilinear weight at (x, y): borders run straight through cells, without stairs."""
-    u, v = (x - ox) / cell_um - 0.5, (y - oy) / cell_um - 0.5
-    j, i = math.floor(u), math.floor(v)
-    if i < 0 or j < 0 or i + 1 >= grid.shape[0] or j + 1 >= grid.shape[1]:
-        return zone_at(grid, cell_um, ox, oy, x, y)
-    z0, z1, z2, z3 = grid[i, j], grid[i, j + 1], grid[i + 1, j], grid[i + 1, j + 1]
-    if z0 == z1 and z0 == z2 and z0 == z3:
-        return int(z0)
-    a, b = u - j, v - i
-    w0, w1, w2, w3 = (1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b
-    best, zone = -1.0, int(z0)
-    for z in (z0, z1, z2, z3):
-        w = 0.0
-        if z == z0:
-            w += w0
-        if z == z1:
-            w += w1
-        if z == z2:
-            w += w2
-        if z == z3:
-            w += w3
-        if w > best:
-            best, zone = w, int(z)
-    return zone
-
-
-@kernel
-def field_at(field: Field, cell_um: float, ox: float, oy: float, x: float, y: float) -> float:
-    """Bilinear value of a coarse field at (x, y), clamped at the edges."""
-    u, v = (x - ox) / cell_um - 0.5, (y - oy) / cell_um - 0.5
-    h, w = field.shape
-    u, v = min(max(u, 0.0), w - 1.001), min(max(v, 0.0), h - 1.001)
-    j, i = int(u), int(v)
-    a, b = u - j, v - i
-    top = field[i, j] * (1.0 - a) + field[i, j + 1] * a
-    bottom = field[i + 1, j] * (1.0 - a) + field[i + 1, j + 1] * a
-    return float(top * (1.0 - b) + bottom * b)
-
-
-@kernel
-def voronoi(
-    x: float, y: float, size: float, jitter: float, key: int
-) -> tuple[float, float, float, float, int]:
-    """Nearest jittered lattice point: (its x, its y, distance, distance to the cell border, its hash)."""
-    bx, by = math.floor(x / size), math.floor(y / size)
-    d1, d2 = 1e18, 1e18
-    x1 = y1 = x2 = y2 = 0.0
-    bits = hash_cell(bx, by, key)
-    for dy in range(-1, 2):
-        for dx in range(-1, 2):
-            h = hash_cell(bx + dx, by + dy, key)
-            px = (bx + dx + 0.5 + jitter * (part(h, 0) - 0.5)) * size
-            py = (by + dy + 0.5 + jitter * (part(h, 1) - 0.5)) * size
-            d = (px - x) * (px - x) + (py - y) * (py - y)
-            if d < d1:
-                d2, x2, y2 = d1, x1, y1
-                d1, x1, y1, bits = d, px, py, h
-            elif d < d2:
-                d2, x2, y2 = d, px, py
-    gap = math.sqrt((x1 - x2) * (x1 - x2) + (y1 - y2) * (y1 - y2))
-    return x1, y1, math.sqrt(d1), (d2 - d1) / (2.0 * gap + 1e-9), bits
-
-
-@kernel
-def fibre(x: float, y: float, par: Params, nodes: Nodes, ix0: int, iy0: int) -> tuple[float, float]:
-    """Coordinates (along, across) of the wavy fibre field, in µm."""
-    c, s = math.cos(par[k.P_ANGLE]), math.sin(par[k.P_ANGLE])
-    across = -s * x + c * y
-    return c * x + s * y, across + bend(nodes, ix0, iy0, x, y, W_FIBRE)
-
-
-@kernel
-def fibre_angle(x: float, y: float, par: Params, nodes: Nodes, ix0: int, iy0: int) -> float:
-    """Direction of the fibres at (x, y), radians."""
-    _, t0 = fibre(x, y, par, nodes, ix0, iy0)
-    _, tx = fibre(x + 2.0, y, par, nodes, ix0, iy0)
-    _, ty = fibre(x, y + 2.0, par, nodes, ix0, iy0)
-    return math.atan2(-(tx - t0), ty - t0)
-
-
-@kernel
-def mucosa_gland(
-    x: float, y: float, par: Params, key: int, nodes: Nodes, ix0: int, iy0: int
-) -> tuple[float, float, float, float, int]:
-    """Round crypts: (depth inside the gland, centre x, centre y, wall radius, hash); depth < 0 outside."""
-    wx = x + bend(nodes, ix0, iy0, x, y, W_MUCOSA_X)
-    wy = y + bend(nodes, ix0, iy0, x, y, W_MUCOSA_Y)
-    c, s = math.cos(par[k.P_MUCOSA_ANGLE]), math.sin(par[k.P_MUCOSA_ANGLE])
-    stretch = par[k.P_MUCOSA_STRETCH]
-    u, v = (c * wx + s * wy) / stretch, -s * wx + c * wy
-    cu, cv, d, border, bits = voronoi(u, v, 94.0, 0.42, key + 13)
-    radius = 33.0 + 11.0 * part(bits, 2)
-    if part(bits, 3) < 0.05:
-        return -1e3, 0.0, 0.0, radius, bits
-    cx, cy = c * cu * stretch - s * cv, s * cu * stretch + c * cv
-    return min(radius - d, border - 3.0), cx, cy, radius, bits
-
-
-@kernel
-def lesion_gland(
-    x: float, y: float, zone: int, par: Params, key: int, nodes: Nodes, ix0: int, iy0: int
-) -> tuple[float, float, float, float]:
-    """Crowded or irregular glands: (depth, centre x, centre y, epithelial thickness); depth < 0 outside."""
-    grade = par[k.P_GRADE]
-    size = par[k.P_GLAND_UM]
-    if zone == k.ADENOMA:
-        wx = x + 20.0 * bend(nodes, ix0, iy0, x, y, W_LESION_X)
-        wy = y + 20.0 * bend(nodes, ix0, iy0, x, y, W_LESION_Y)
-        c, s = math.cos(par[k.P_MUCOSA_ANGLE]), math.sin(par[k.P_MUCOSA_ANGLE])
-        u, v = (c * wx + s * wy) / 1.5, -s * wx + c * wy
-        cu, cv, _, border, bits = voronoi(u, v, size * 0.86, 0.6, key + 23)
-        thick = 21.0 if grade < 1.5 else 24.0
-        cx, cy = c * cu * 1.5 - s * cv, s * cu * 1.5 + c * cv
-        return border - 2.5 - 2.0 * part(bits, 2), cx, cy, thick + 3.0 * part(bits, 3)
-    wx = x + 46.0 * bend(nodes, ix0, iy0, x, y, W_LESION_X)
-    wy = y + 46.0 * bend(nodes, ix0, iy0, x, y, W_LESION_Y)
-    cx, cy, d, border, bits = voronoi(wx, wy, size, 0.85, key + 33)
-    if part(bits, 2) < 0.12:
-        return -1e3, 0.0, 0.0, 0.0
-    radius = size * (0.34 + 0.26 * part(bits, 3))
-    depth = min(radius - d, border - 2.0 - 9.0 * part(bits, 2))
-    thick = 13.0 + 3.0 * grade
-    return depth, cx, cy, thick
-
-
-@kernel
-def goblet(
-    x: float, y: float, cx: float, cy: float, depth: float, radius: float, bits: int, rate: float
-) -> bool:
-    """Whether the point lies in a mucin vacuole of a benign gland."""
-    if depth < 8.5 or depth > 28.0:
-        return False
-    angle = math.atan2(y - cy, x - cx)
-    n = max(5, int(radius * 0.36))
-    turn = angle / (2.0 * math.pi) * n + part(bits, 0) + n
-    slot = math.floor(turn) % n
-    h = hash_cell(slot, 7, bits)
-    if part(h, 0) > rate:
-        return False
-    across = (turn - math.floor(turn) - 0.5) / n * 2.0 * math.pi * max(radius - depth, 4.0)
-    along = depth - 17.5 - 3.0 * (part(h, 1) - 0.5)
-    half = 6.6 + 2.8 * part(h, 2)
-    return (along / half) ** 2 + (across / (4.3 + 1.9 * part(h, 3))) ** 2 < 1.0
-
-
-@kernel
-def benign_point(
-    x: float, y: float, depth: float, cx: float, cy: float, radius: float, bits: int, reactive: bool
-) -> tuple[int, int]:
-    """(kind, class) inside a benign gland."""
-    lumen = 25.0 + 3.0 * part(bits, 0) + 6.0 * (value(x / 7.0, y / 7.0, 5) - 0.5)
-    if depth > lumen:
-        return k.K_LUMEN, k.C_BENIGN_LUMEN
-    if goblet(x, y, cx, cy, depth, radius, bits, 0.3 if reactive else 0.72):
-        return k.K_GOBLET, k.C_BENIGN
-    return (k.K_REACTIVE if reactive else k.K_BENIGN), k.C_BENIGN
-
-
-@kernel
-def lesion_gland_point(
-    x: float, y: float, zone: int, depth: float, thick: float, par: Params, key: int
-) -> tuple[int, int]:
-    """(kind, class) inside a dysplastic or malignant gland."""
-    grade = par[k.P_GRADE]
-    if zone == k.ADENOMA:
-        wobble = (value(x / 6.0, y / 6.0, key + 24) - 0.5) * 6.0
-        hole = grade > 1.5 and depth > 10.0 and smooth(x / 17.0, y / 17.0, key + 25) > 0.66
-        if depth + wobble > thick or hole:
-            return k.K_LUMEN, k.C_DYSPLASTIC_LUMEN
-        return k.K_DYSPLASTIC, k.C_DYSPLASTIC
-    wobble = (smooth(x / 14.0, y / 14.0, key + 34) - 0.5) * 20.0
-    hole = grade > 1.5 and depth > 7.0 and smooth(x / 15.0, y / 15.0, key + 35) > 0.66
-    if depth + wobble > thick or hole:
-        return k.K_LUMEN, k.C_TUMOUR_LUMEN
-    return k.K_GLAND_TUMOUR, k.C_TUMOUR
-
-
-@kernel
 def solid_depth(x: float, y: float, sd: float, par: Params, key: int) -> float:
-    """Approximate depth (µm) inside a solid nest; negative in the stroma between. Nests thin out at the rim."""
+    """Approximate depth (µm) inside a solid nest; negative between. Nests thin out at the rim."""
     n = par[k.P_NEST_UM]
     f = 0.72 * smooth(x / n, y / n, key + 41) + 0.28 * smooth(x * 2.7 / n, y * 2.7 / n, key + 42)
-    return (f - 0.43 - 0.22 * ramp(45.0, 0.0, sd)) * n * 1.6
+    return float((f - 0.43 - 0.22 * ramp(45.0, 0.0, sd)) * n * 1.6)
 
 
 @kernel

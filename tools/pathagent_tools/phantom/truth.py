@@ -93,7 +93,7 @@ class PhantomTruth(Frozen):
     nuclei: dict[str, int] = Field(description="count by nucleus class")
     mitoses: int
     tissue_map: TissueMap
-    report: dict[str, Any] = Field(default={}, description="reference report: text, facts, wording")
+    reports: tuple[dict[str, Any], ...] = Field(default=(), description="one reference report a wording")
     questions: tuple[dict[str, Any], ...] = ()
 
 
@@ -136,7 +136,9 @@ def truth_of(phantom: Phantom) -> PhantomTruth:
 
 def _facts(phantom: Phantom, areas: dict[str, float], figures: NDArray[np.float64], density: float) -> Facts:
     family, grade = phantom.diagnosis, phantom.plan.grade
-    architecture = ARCHITECTURES.get(family, "regular glands")
+    architecture: Architecture = ARCHITECTURES.get(family, "regular glands")
+    if phantom.grade == "mild":
+        architecture = "regular glands"
     if family == "adenoma":
         nuclear: Grade = "intermediate" if grade == 1 else "high"
     elif family in k.LESION_ZONES:

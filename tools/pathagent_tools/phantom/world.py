@@ -281,7 +281,9 @@ def _window(region_um: RegionUm, mpp: float) -> tuple[float, float, int, int]:
         raise UserError(f"mpp {mpp} is not a resolution: give µm per pixel above 0, e.g. 0.5.")
     w, h = round(width / mpp), round(height / mpp)
     if w < 1 or h < 1:
-        raise UserError(f"The window {width:g} x {height:g} µm has no pixel at {mpp:g} µm/px: give a larger one.")
+        raise UserError(
+            f"The window {width:g} x {height:g} µm has no pixel at {mpp:g} µm/px: give a larger one."
+        )
     return x, y, w, h
 
 

@@ -64,7 +64,7 @@ def _brightest(pixels: NDArray[np.int16]) -> NDArray[np.int16]:
     counts = np.bincount(total, minlength=766).astype(float)
     smooth = np.convolve(counts, np.ones(9), "same")
     peak = int(np.argmax(smooth))
-    return pixels[np.abs(total - peak) <= 12]
+    return np.asarray(pixels[np.abs(total - peak) <= 12])
 
 
 def _median(pixels: NDArray[np.int16]) -> tuple[float, float, float]:

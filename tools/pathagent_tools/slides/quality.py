@@ -129,7 +129,8 @@ def _findings(
         said.append(f"out of focus in {1 - focus:.0%} of the sampled fields")
     if slide.mpp > 1.02 * NUCLEAR_MPP_LIMIT:
         said.append(
-            f"scanned at {slide.mpp:.3g} µm per pixel: nuclear measures are withheld above {NUCLEAR_MPP_LIMIT:g}"
+            f"scanned at {slide.mpp:.3g} µm per pixel: "
+            f"nuclear measures are withheld above {NUCLEAR_MPP_LIMIT:g}"
         )
     if slide.resolution_assumed:
         said.append(f"resolution assumed by user: {slide.mpp:g} µm per pixel")

@@ -15,7 +15,7 @@ import threading
 import weakref
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pydantic import Field
@@ -23,6 +23,10 @@ from pydantic import Field
 from pathagent_tools.core.errors import SlideError
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.protocols import Image
+
+CONVERT: Final = "vips tiffsave"
+CONVERT_OPTIONS: Final = "--tile --pyramid --compression jpeg"
+_DECODER: Final = (sys.executable, "-P", "-m", "pathagent_tools.slides.decoder")
 
 
 class Limits(Frozen):
@@ -108,12 +112,10 @@ class GuardedReader:
         if answer.get("unsupported"):
             return UnsupportedSlideError(
                 f"{self.name} is not a slide format that OpenSlide reads. "
-                f"Convert it, for example: vips tiffsave INPUT OUTPUT.tiff --tile --pyramid --compression jpeg"
+                f"Convert it, for example: {CONVERT} {self.name} slide.tiff {CONVERT_OPTIONS}"
             )
         said = " ".join(str(answer["error"]).split())[:200]
-        return SlideError(
-            f"{self.name} is damaged: {doing} failed ({said}). Copy or export the slide again."
-        )
+        return SlideError(f"{self.name} is damaged: {doing} failed ({said}). Copy or export the slide again.")
 
     def _start(self) -> Connection:
         ours, theirs = Pipe()
@@ -121,8 +123,7 @@ class GuardedReader:
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with theirs:
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pathagent_tools.slides.decoder"]
-                + [str(theirs.fileno()), str(self.path), str(self.limits.memory_mb)],
+                [*_DECODER, str(theirs.fileno()), str(self.path), str(self.limits.memory_mb)],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONPATH": search, **one_thread},
                 stdin=subprocess.DEVNULL,

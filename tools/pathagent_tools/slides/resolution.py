@@ -64,7 +64,8 @@ def resolve_resolution(
     x, y, key = header
     if not all(MPP_RANGE[0] <= v <= MPP_RANGE[1] for v in (x, y)):
         raise SlideError(
-            f"{name} claims {header_value:.5g} µm per pixel ({key}), outside {MPP_RANGE[0]:g}–{MPP_RANGE[1]:g}. "
+            f"{name} claims {header_value:.5g} µm per pixel ({key}), "
+            f"outside {MPP_RANGE[0]:g}–{MPP_RANGE[1]:g}. "
             f"Type the true value, for example --mpp 0.5, or --mpp-csv FILE with columns wsi,mpp."
         )
     if abs(x / y - 1) > MAX_ANISOTROPY:

@@ -10,7 +10,13 @@ from typing import Any, Final, Self
 from pathagent_tools.core.errors import SlideError
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.protocols import Image
-from pathagent_tools.slides.reader import GuardedReader, Limits, UnsupportedSlideError
+from pathagent_tools.slides.reader import (
+    CONVERT,
+    CONVERT_OPTIONS,
+    GuardedReader,
+    Limits,
+    UnsupportedSlideError,
+)
 from pathagent_tools.slides.resolution import Resolution, resolve_resolution
 from pathagent_tools.slides.source import SlideSource, find_source
 
@@ -157,7 +163,7 @@ def _facts(source: SlideSource, reader: GuardedReader) -> dict[str, Any]:
         if source.ome:
             raise SlideError(
                 f"{source.name} is an OME-TIFF that OpenSlide cannot read. Convert it, for example: "
-                f"vips tiffsave {source.name} slide.tiff --tile --pyramid --compression jpeg"
+                f"{CONVERT} {source.name} slide.tiff {CONVERT_OPTIONS}"
             ) from None
         raise
 

@@ -16,8 +16,9 @@ from pathagent_tools.core.files import sha256_bytes, sha256_file
 from pathagent_tools.slides.tiff_check import check_tiff, is_ome_tiff, is_tiff
 
 SLIDE_SUFFIXES: Final = (
-    ".svs .tif .tiff .ndpi .vms .vmu .scn .mrxs .svslide .bif .dcm".split()
-)  # what OpenSlide 4 opens
+    ".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm"
+)  # fmt: skip
+"""File name endings of what OpenSlide 4 opens."""
 _SERIES_TAG: Final = b"\x20\x00\x0e\x00UI"  # (0020,000E) SeriesInstanceUID, explicit little endian
 
 

@@ -78,9 +78,7 @@ def stain_of_pixels(
     return _judge(od, stained, um_per_px, _BROWN_NUCLEI_UNSURE if unsure else _BROWN_NUCLEI)
 
 
-def _judge(
-    od: Floats, stained: NDArray[np.bool_], um_per_px: float, brown_nuclei: float
-) -> StainFinding:
+def _judge(od: Floats, stained: NDArray[np.bool_], um_per_px: float, brown_nuclei: float) -> StainFinding:
     total = od.sum(-1)
     share = od / np.maximum(total, 1e-3)[..., None]
     pixels, weight = share[stained], total[stained]

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn
+from typing import BinaryIO, Final, Literal, NoReturn
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class _Tiff:
     path: Path
     handle: BinaryIO
     size: int
-    order: str
+    order: Literal["<", ">"]
     big: bool
 
     def broken(self, what: str) -> NoReturn:
@@ -85,16 +85,17 @@ def check_tiff(path: Path) -> None:
     """
     with path.open("rb") as handle:
         tiff = _start(path, handle)
-        number = 0
-        for number, tags in enumerate(_directories(tiff), 1):
+        found = False
+        for tags in _directories(tiff):
+            found = True
             _check_directory(tiff, tags)
-        if number == 0:
+        if not found:
             tiff.broken("it has no image directory")
 
 
 def _start(path: Path, handle: BinaryIO) -> _Tiff:
     head = handle.read(16)
-    order = "<" if head[:2] == b"II" else ">"
+    order: Literal["<", ">"] = "<" if head[:2] == b"II" else ">"
     return _Tiff(path, handle, path.stat().st_size, order, big=b"+" in head[2:4])
 
 

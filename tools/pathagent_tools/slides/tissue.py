@@ -71,7 +71,7 @@ class Tissue:
         return float(self.fractions(box)[0])
 
     def place(self, region: Region) -> str:
-        """Where a region lies within the box of all tissue: 'upper left', 'left', 'centre', 'lower middle', …"""
+        """Where a region lies within the box of all tissue: 'upper left', 'centre', 'lower middle', …"""
         rows, cols = np.nonzero(self.mask)
         if len(rows) == 0:
             return "centre"

@@ -1,0 +1,39 @@
+"""`pathagent finetune …`: train the models behind the tools. Found through its entry point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Train the models behind the tools, by recipes that stop and resume.")
+
+Out = Annotated[
+    Path, typer.Option("--out", "-o", help="Training folder; the same command resumes what it holds.")
+]
+Minutes = Annotated[
+    float | None, typer.Option("--minutes", min=0.1, help="Stop after so long; type it again to go on.")
+]
+
+
+@app.callback()
+def _group() -> None:
+    """Train the models behind the tools, by recipes that stop and resume."""
+
+
+@app.command("encoder")
+def encoder(
+    out: Out,
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="Recipe file, or one that ships by name.")
+    ] = "encoder",
+    minutes: Minutes = None,
+    tiles: Annotated[
+        Path | None, typer.Option("--tiles", help="Where rendered tiles are kept. Default: OUT/tiles.")
+    ] = None,
+) -> None:
+    """Train the tile encoder; ends with the folder of the model."""
+    from pathagent_finetune.encoder_train import train
+
+    print(train(recipe, out, minutes=minutes, tiles=tiles))

@@ -1,0 +1,54 @@
+"""Real tissue for one purpose: to check that the embedded models notice that it is not theirs.
+
+Never used for training or for fitting a limit. Reads the layout of the shared data folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+# (set, files, reduction to about 1 µm/px; where the source states no resolution: its usual one)
+_SETS: Final = (
+    ("camelyon16", "tiles_camelyon16/*/*.png", 2.0),
+    ("glas", "tiles_glas/img/*.jpg", 1.6),
+    ("gleason", "tiles_gleason/img/*.jpg", 2.0),
+    ("nuclick IHC", "tiles_nuclick_ihc/img/*", 2.0),
+    ("native roi", "wsi_atlas/native_roi/*.jpg", 3.8),
+    ("qc tissue", "qc_images/histolab/*score*.png", 1.0),
+    ("qc tissue", "qc_images/histolab/tissue-*.png", 1.0),
+    ("qc tissue", "qc_images/histolab/kidney-ihc*.png", 1.0),
+    ("qc tissue", "qc_images/histoqc/templates__template1.png", 1.0),
+)
+_EMPTY_OD, _EMPTY_SHARE = 0.15, 0.5
+
+
+def real_tiles(data: Path, px: int) -> dict[str, NDArray[np.uint8]]:
+    """Set name → tiles [N, px, px, 3] with tissue on at least half of them, at about 1 µm/px.
+
+    CAMELYON16 tiles are only 64 µm wide: they stand at 0.5 µm/px.
+    """
+    found: dict[str, list[NDArray[np.uint8]]] = {}
+    for name, pattern, reduction in _SETS:
+        for path in sorted(data.glob(pattern)):
+            found.setdefault(name, []).extend(_crops(path, reduction, px))
+    return {name: np.stack(tiles) for name, tiles in found.items() if tiles}
+
+
+def _crops(path: Path, reduction: float, px: int) -> Iterator[NDArray[np.uint8]]:
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    size = round(image.width / reduction), round(image.height / reduction)
+    pixels = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+    for y in range(0, pixels.shape[0] - px + 1, px):
+        for x in range(0, pixels.shape[1] - px + 1, px):
+            tile = pixels[y : y + px, x : x + px]
+            density = -np.log((tile.astype(np.float32) + 1) / 256).sum(-1)
+            if float((density > _EMPTY_OD).mean()) >= _EMPTY_SHARE:
+                yield tile

@@ -1,0 +1,149 @@
+"""One run from start to outputs: open or resume, stream the graph, write the folder, clean up."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_stream_writer
+from langgraph.types import Command
+
+from pathagent import runs
+from pathagent.agents.finish import assemble
+from pathagent.agents.review import check_review
+from pathagent.budget import Budget
+from pathagent.events import Event, EventLog, RunFinished, Saved
+from pathagent.graph import Graph, build_graph
+from pathagent.resources import Resources
+from pathagent.runs import RunRecord
+from pathagent.state import InputState, State, spent
+from pathagent_tools.core.errors import ModelUnavailableError
+from pathagent_tools.core.records import Report, Review
+
+OVERVIEW_PX = 1400
+
+
+@dataclass
+class Outcome:
+    """What a run left behind once its events have been read to the end."""
+
+    report: Report | None = None
+    out: Path | None = None
+    run: str = ""
+
+
+def draft(
+    resources: Resources, record: RunRecord, outcome: Outcome, *, force: bool, decided: Review | None = None
+) -> Iterator[Event]:
+    """Run or resume; yields events, fills `outcome`, writes the output folder where one was named.
+
+    Raises ModelUnavailableError with the run kept at its checkpoint: the same call resumes it.
+    """
+    key = runs.run_key(resources)
+    folder = runs.run_folder(key)
+    outcome.run = key
+    with runs.locked(folder):
+        runs.save_record(folder, record)
+        log = EventLog(folder / "events.jsonl", sink=lambda event: get_stream_writer()(event))
+        resources.events = log
+        with runs.open_saver(folder, lambda task: log.keep(Saved(task=task))) as saver:
+            graph = build_graph(resources, saver)
+            yield from _advance(graph, resources, _config(key, resources), decided)
+            snapshot = graph.get_state(_config(key, resources))
+            state: State = snapshot.values  # type: ignore[assignment]
+            waiting = bool(snapshot.next)
+            outcome.report = assemble(resources, state) if waiting else state["report"]
+            outcome.out = _write(resources, state, outcome, record, force=force)
+        finished = RunFinished(
+            run=key,
+            outcome=outcome.report.outcome,
+            text=outcome.report.outcome_text,
+            waiting_for_review=waiting,
+            out=str(outcome.out) if outcome.out else None,
+        )
+        log.keep(finished)
+        if not waiting:
+            runs.discard(folder)
+        yield finished
+
+
+def _config(key: str, resources: Resources) -> RunnableConfig:
+    limit = 12 + 3 * resources.case.budget.looks
+    return {"configurable": {"thread_id": key}, "recursion_limit": limit}
+
+
+def _advance(
+    graph: Graph, resources: Resources, config: RunnableConfig, decided: Review | None
+) -> Iterator[Event]:
+    """Stream the graph from wherever its checkpoint stands to its end or to the review."""
+    snapshot = graph.get_state(config)
+    resources.resume_clock(snapshot.values.get("seconds", 0.0))
+    waiting = any(task.interrupts for task in snapshot.tasks)
+    given: InputState | Command[Any] | None
+    if not snapshot.values and not snapshot.next:
+        given = InputState(case=resources.case)
+    elif waiting and decided is not None:
+        check_review(snapshot.values["claims"], decided)
+        given = Command(resume=decided.model_dump(mode="json"))
+    elif waiting or not snapshot.next:
+        return
+    else:
+        given = None
+    try:
+        yield from graph.stream(given, config, stream_mode="custom", durability="sync")  # type: ignore[misc]
+    except ModelUnavailableError as error:
+        raise ModelUnavailableError(
+            f"{error} The run is paused at its checkpoint: the same command resumes it."
+        ) from error
+
+
+def _write(
+    resources: Resources, state: State, outcome: Outcome, record: RunRecord, *, force: bool
+) -> Path | None:
+    """The output folder, where the caller named one."""
+    if record.out is None or outcome.report is None:
+        return None
+    from pathagent.report import Overview, write_run
+
+    report = outcome.report
+    overviews, bounds = {}, {}
+    for given in resources.case.slides:
+        slide = resources.slide(given.id).slide
+        rgb, level0_per_px = slide.thumbnail(OVERVIEW_PX)
+        overviews[given.id] = Overview(rgb, level0_per_px)
+        bounds[given.id] = slide.bounds[:2]
+    images = {e.id: resources.slide(e.region.slide).slide.read(e.region) for e in report.evidence}
+    return write_run(
+        Path(record.out),
+        report,
+        evidence_images=images,
+        overviews=overviews,
+        bounds=bounds,
+        run=run_record(resources, state, outcome.run),
+        force=force,
+    )
+
+
+def run_record(resources: Resources, state: State, key: str) -> dict[str, Any]:
+    """`run.json`: all that a report leaves out because it differs from time to time, and raw answers."""
+    import pathagent
+
+    budget: Budget = resources.case.budget
+    decided = state.get("review")
+    report_provenance = assemble(resources, state).provenance
+    return {
+        "run": key,
+        "versions": {"pathagent": pathagent.__version__, "python": sys.version.split()[0]},
+        "provenance": report_provenance,
+        "budget": budget.model_dump(),
+        "spent": spent(state).model_dump(),
+        "stop": state.get("stop", ""),
+        "beliefs": [b.model_dump(mode="json") for b in state.get("beliefs", [])],
+        "timings": [t.model_dump(mode="json") for t in state.get("timings", [])],
+        "completions": [c.model_dump(mode="json") for c in state.get("calls", [])],
+        "review": decided.model_dump(mode="json") if decided else None,
+    }

@@ -1,0 +1,157 @@
+"""The folder of a run in progress: its identity, its lock, its checkpoint, its events.
+
+`cache_dir()/runs/<run key>/` holds `case.json`, `checkpoint.sqlite` and `events.jsonl`. The key is made
+of everything that decides the report, so the same call finds its own interrupted run and no other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from pathagent import budget, state
+from pathagent.resources import Resources
+from pathagent_prompts import load, names
+from pathagent_tools.core import geometry, records
+from pathagent_tools.core.errors import UserError
+from pathagent_tools.core.files import canonical_json, sha256_bytes, write_text_atomic
+from pathagent_tools.core.geometry import Frozen
+
+CASE_NAME: Final = "case.json"
+STATE_VERSION: Final = 1
+"""Changes when a checkpoint of an older version can no longer be continued."""
+_UNFINISHED: Final = ("__error__", "__interrupt__", "__resume__")
+"""Channels whose writes do not mean that a task has completed."""
+
+
+class RunRecord(Frozen):
+    """What is needed to open a run again: the case and the models that it was begun with."""
+
+    case: state.Case
+    profile: str
+    vlm_url: str | None = None
+    vlm_model: str | None = None
+    out: str | None = None
+
+
+def cache_dir() -> Path:
+    """`$PATHAGENT_CACHE`, else the user's cache folder."""
+    import platformdirs
+
+    given = os.environ.get("PATHAGENT_CACHE")
+    return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("pathagent"))
+
+
+def run_folder(key: str) -> Path:
+    """Where the run of that key keeps its work."""
+    return cache_dir() / "runs" / key
+
+
+def run_key(resources: Resources) -> str:
+    """sha256 (first 32 hex digits) of all that decides the report. File paths do not; file bytes do."""
+    case, vlm, encoder = resources.case, resources.vlm, resources.encoder
+    decides = case.model_dump(mode="json", exclude={"slides", "mpp_csv"})
+    identity = {
+        "state_version": STATE_VERSION,
+        "case": decides,
+        "slides": [[s.id, s.digest, Path(s.path).name, resources.slide(s.id).slide.mpp] for s in case.slides],
+        "profile": resources.profile.name,
+        "vlm": [vlm.id, vlm.revision],
+        "encoder": [encoder.id, encoder.revision],
+        "prompts": {name: load(name).sha256 for name in names()},
+    }
+    return sha256_bytes(canonical_json(identity).encode())[:32]
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run's folder; the lock dies with the process. UserError where another process holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            holder = handle.read().strip() or "unknown"
+            raise UserError(
+                f"The same run is in progress in process {holder}. Wait for it, or change --seed."
+            ) from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+
+
+def save_record(folder: Path, record: RunRecord) -> None:
+    """Keep what `resume_review` needs."""
+    write_text_atomic(folder / CASE_NAME, record.model_dump_json(indent=2) + "\n")
+
+
+def load_record(folder: Path) -> RunRecord:
+    """UserError where no such run waits."""
+    path = folder / CASE_NAME
+    if not path.is_file():
+        raise UserError(f"No run waits in {folder}. Draft the report again with review='required'.")
+    return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def discard(folder: Path) -> None:
+    """Remove a finished run's work."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def allowed_types() -> list[tuple[str, str]]:
+    """(module, name) of every record that a checkpoint may hold; nothing else is ever rebuilt."""
+    found = []
+    for module in (geometry, records, state, budget):
+        for name, value in vars(module).items():
+            if isinstance(value, type) and issubclass(value, Frozen) and value.__module__ == module.__name__:
+                found.append((module.__name__, name))
+    return found
+
+
+class RunSaver(SqliteSaver):
+    """A SQLite checkpointer that tells `on_saved(task id)` once a completed task is safe on disk."""
+
+    def __init__(self, connection: sqlite3.Connection, on_saved: Callable[[str], None]) -> None:
+        super().__init__(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=allowed_types()))
+        self._on_saved = on_saved
+        self._told: set[str] = set()
+        self._told_lock = threading.Lock()
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Save, then tell."""
+        super().put_writes(config, writes, task_id, task_path)
+        if any(channel in _UNFINISHED for channel, _ in writes):
+            return
+        with self._told_lock:
+            first = task_id not in self._told
+            self._told.add(task_id)
+        if first:
+            self._on_saved(task_id)
+
+
+@contextmanager
+def open_saver(folder: Path, on_saved: Callable[[str], None]) -> Iterator[RunSaver]:
+    """The checkpoint file of a run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "checkpoint.sqlite"
+    with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+        yield RunSaver(connection, on_saved)

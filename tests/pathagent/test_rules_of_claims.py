@@ -1,0 +1,62 @@
+"""What code decides about a model's sentences, whatever the model says."""
+
+from pathagent.agents.diagnosis import conclude, differential_of
+from pathagent.agents.verification import ruled
+from pathagent.agents.writing import names
+from pathagent.state import ModelCall
+from pathagent_tools.core.records import Claim, Hypothesis, Sufficiency
+
+
+def call(data: dict) -> ModelCall:
+    return ModelCall(key="k", role="diagnose", prompt_sha256="", text="", data=data)
+
+
+def hypothesis(diagnosis: str, percent: int) -> dict:
+    return {"diagnosis": diagnosis, "grade": "none", "percent": percent}
+
+
+def test_a_differential_is_summed_scaled_and_sorted() -> None:
+    items = [hypothesis("adenoma", 60), hypothesis("adenocarcinoma", 100), hypothesis("adenoma", 40)]
+    found = differential_of(call({"differential": [*items, hypothesis("", 90)]}))
+    assert [(h.diagnosis, h.probability) for h in found] == [("adenoma", 0.5), ("adenocarcinoma", 0.5)]
+    kept = differential_of(call({"differential": [hypothesis("adenoma", 60)]}))
+    assert kept[0].probability == 0.6
+
+
+def test_doubt_ends_in_abstention() -> None:
+    enough, lacking = Sufficiency(sufficient=True), Sufficiency(sufficient=False, missing="mitoses")
+
+    def outcome(probability: float, judged: Sufficiency) -> str:
+        return conclude([Hypothesis(diagnosis="adenoma", probability=probability)], judged)[0]
+
+    assert outcome(0.55, enough) == "report"
+    assert outcome(0.55, lacking) == "insufficient evidence"
+    assert outcome(0.8, lacking) == "report"
+    assert outcome(0.3, enough) == "insufficient evidence"
+    assert conclude([], enough)[0] == "insufficient evidence"
+
+
+def test_evidence_that_does_not_resolve_makes_a_claim_unsupported() -> None:
+    claim = Claim(
+        id="C1",
+        section="microscopy",
+        text="Solid nests.",
+        evidence=("E7",),
+        verdict="supported",
+        written_by="model",
+    )
+    (judged,) = ruled([claim], {})
+    assert judged.verdict == "unsupported"
+    assert "E7" in judged.reason
+
+
+def test_what_he_cannot_show_is_not_assessable_whatever_the_model_says() -> None:
+    text = "HER2 is positive (3+)."
+    claim = Claim(id="C1", section="microscopy", text=text, verdict="supported", written_by="model")
+    (judged,) = ruled([claim], {})
+    assert judged.verdict == "not assessable"
+
+
+def test_a_diagnosis_is_found_as_a_whole_word() -> None:
+    assert names("The findings favour Adenoma.", "adenoma")
+    assert not names("The findings favour adenocarcinoma.", "adenoma")

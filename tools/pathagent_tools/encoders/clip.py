@@ -1,0 +1,108 @@
+"""Any open_clip model as a `SlideEncoder`: tiles and phrases into one space."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathagent_tools.core.errors import UserError
+from pathagent_tools.encoders.spec import EncoderSpec
+
+BATCH: Final = 64
+
+
+class OpenClipEncoder:
+    """An open_clip model with its tokenizer. Deterministic and safe to share between threads.
+
+    `model` must be in evaluation mode. `logit_scale` is the factor on cosines that the model was trained
+    with: softmax over classes uses it, and only for ranking.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, spec: EncoderSpec, *, device: str = "cpu") -> None:
+        import torch
+
+        self.spec = spec
+        self.model = model.to(device=device, memory_format=torch.channels_last)
+        self.device = device
+        self.logit_scale = float(model.logit_scale.exp())
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()
+        self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
+
+    @property
+    def id(self) -> str:
+        """The encoder's name."""
+        return self.spec.id
+
+    @property
+    def revision(self) -> str:
+        """Digest or commit of the weights."""
+        return self.spec.revision
+
+    @property
+    def tile_px(self) -> int:
+        """Side of a tile in pixels."""
+        return self.spec.tile_px
+
+    @property
+    def tile_mpp(self) -> float:
+        """µm per tile pixel."""
+        return self.spec.mpp
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.spec.dim
+
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[N, tile_px, tile_px, 3] uint8 RGB at `tile_mpp` → [N, dim] float32, un-normalised.
+
+        UserError names the right size where the tiles have another.
+        """
+        import torch
+
+        self.check_tiles(tiles)
+        out = np.empty((len(tiles), self.dim), np.float32)
+        with self._lock, torch.inference_mode():
+            for start in range(0, len(tiles), BATCH):
+                batch = self.pixels(tiles[start : start + BATCH])
+                out[start : start + BATCH] = self.model.encode_image(batch).float().cpu().numpy()
+        return out
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Phrases → [N, dim] float32, un-normalised."""
+        import torch
+
+        if not texts:
+            return np.empty((0, self.dim), np.float32)
+        tokens = self._tokenizer(list(texts)).to(self.device)
+        with self._lock, torch.inference_mode():
+            return np.asarray(self.model.encode_text(tokens).float().cpu().numpy(), np.float32)
+
+    def pixels(self, tiles: NDArray[np.uint8]) -> Any:
+        """Tiles as the network's input: float [N, 3, tile_px, tile_px], normalised, channels last."""
+        import torch
+
+        x = torch.from_numpy(np.ascontiguousarray(tiles)).to(self.device).permute(0, 3, 1, 2)
+        x = (x.to(torch.float32) / 255 - self._mean) / self._std
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def check_tiles(self, tiles: NDArray[np.uint8]) -> None:
+        """UserError unless `tiles` is uint8 [N, tile_px, tile_px, 3]."""
+        wanted = (self.tile_px, self.tile_px, 3)
+        if tiles.ndim == 4 and tiles.shape[1:] == wanted and tiles.dtype == np.uint8:
+            return
+        if tiles.ndim == 4 and tiles.shape[-1] == 3 and tiles.dtype == np.uint8:
+            given = f"{tiles.shape[2]} × {tiles.shape[1]} px"
+        else:
+            given = f"{tiles.dtype} {list(tiles.shape)}"
+        raise UserError(
+            f"Encoder {self.id!r} takes tiles of {self.tile_px} px at {self.tile_mpp:g} µm/px, uint8 RGB "
+            f"[N, {self.tile_px}, {self.tile_px}, 3]; given {given}. "
+            f"Use TileSpec(tile_px={self.tile_px}, mpp={self.tile_mpp:g})."
+        )
