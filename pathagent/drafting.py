@@ -55,7 +55,7 @@ def draft(
             yield from _advance(graph, resources, _config(key, resources), decided)
             snapshot = graph.get_state(_config(key, resources))
             state: State = snapshot.values  # type: ignore[assignment]
-            waiting = bool(snapshot.next)
+            waiting = bool(snapshot.tasks)
             outcome.report = assemble(resources, state) if waiting else state["report"]
             outcome.out = _write(resources, state, outcome, record, force=force)
         finished = RunFinished(
@@ -84,12 +84,13 @@ def _advance(
     resources.resume_clock(snapshot.values.get("seconds", 0.0))
     waiting = any(task.interrupts for task in snapshot.tasks)
     given: InputState | Command[Any] | None
-    if not snapshot.values and not snapshot.next:
+    # Not `snapshot.next`: it is empty, too, where the tasks of a step are saved and the step is not closed.
+    if not snapshot.values and not snapshot.tasks:
         given = InputState(case=resources.case)
     elif waiting and decided is not None:
         check_review(snapshot.values["claims"], decided)
         given = Command(resume=decided.model_dump(mode="json"))
-    elif waiting or not snapshot.next:
+    elif waiting or not snapshot.tasks:
         return
     else:
         given = None

@@ -1,12 +1,77 @@
-"""`pathagent eval …`: scored runs. Found by the command line through its entry point."""
+"""`pathagent eval …`: scored runs on phantoms. Found by the command line through its entry point."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
-app = typer.Typer(help="Score models and reports, with controls and intervals.")
+from pathagent_tools.core.files import write_text_atomic
+
+app = typer.Typer(help="Score the models and whole reports on phantoms, beside their floors.")
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the scores.")]
+
+
+def _write(out: Path, name: str, result: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    write_text_atomic(out / f"{name}.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    write_text_atomic(out / f"{name}.json", json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
 
 
 @app.callback()
 def _group() -> None:
-    """Score models and reports, with controls and intervals."""
+    """Score the models and whole reports on phantoms, beside their floors."""
+
+
+@app.command("slots")
+def slots(out: Out, tiles: Annotated[int, typer.Option(min=30)] = 400) -> None:
+    """Does the VLM look? Slot accuracy on unseen tiles beside a blank image and the majority."""
+    from pathagent_tools.vlm.profile import load_profile, open_vlm
+
+    from pathagent_eval import slots as measure
+
+    result = measure.table(open_vlm(load_profile("embedded")), tiles)
+    write_text_atomic(out / "slots.json", json.dumps(result, indent=2) + "\n")
+    print(measure.markdown(result))
+
+
+@app.command("reports")
+def reports(
+    out: Out,
+    small: Annotated[int, typer.Option(min=0, help="3,072 px phantoms.")] = 60,
+    standard: Annotated[int, typer.Option(min=0, help="8,192 px phantoms.")] = 6,
+    blank: Annotated[bool, typer.Option(help="Blind control: every image is white.")] = False,
+    keep: Annotated[bool, typer.Option(help="Keep every report beside its score.")] = False,
+) -> None:
+    """Draft reports of unseen phantoms, half of them from held-out scanners, and score them."""
+    from pathagent_eval import reports as measure
+
+    scores = []
+    for score in measure.run(
+        measure.plan(small, standard), out / "work", blank=blank, keep=out / "reports" if keep else None
+    ):
+        scores.append(score)
+        typer.echo(
+            f"{score.seed} {score.truth}, {score.truth_grade}: {score.verdict} ({score.said})", err=True
+        )
+    lines = [s.model_dump() | {"verdict": s.verdict} for s in scores]
+    _write(out, "reports-blank" if blank else "reports", measure.summary(scores), lines)
+
+
+@app.command("questions")
+def questions(
+    out: Out,
+    slides: Annotated[int, typer.Option(min=1)] = 12,
+    per_slide: Annotated[int, typer.Option(min=1, help="Answerable questions a slide, and as many not.")] = 5,
+) -> None:
+    """Ask what H&E cannot show, and answerable twins in the same wordings."""
+    from pathagent_eval import questions as measure
+
+    scores = []
+    for score in measure.run(slides, per_slide, out / "work"):
+        scores.append(score)
+        typer.echo(f"{score.topic} [{score.language}]: {score.said!r} ({score.answer})", err=True)
+    _write(out, "questions", measure.summary(scores), [s.model_dump() for s in scores])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pathagent_eval.lesions import looked_at, on_background
 from pathagent_tools.core.geometry import Frozen
@@ -16,6 +15,10 @@ from pathagent_tools.core.records import Report
 from pathagent_tools.core.scoring import facts
 from pathagent_tools.core.scoring.classes import bootstrap
 
+if TYPE_CHECKING:
+    from pathagent_tools.phantom.truth import PhantomTruth
+
+Size = Literal["small", "standard"]
 FIRST_SEED = 70_000_000
 """Evaluation slides start here; no recipe draws seeds from this range."""
 
@@ -48,7 +51,7 @@ class CaseScore(Frozen):
         return "right" if self.said == self.truth else "wrong"
 
 
-def make_case(seed: int, size: str, folder: Path, *, held_out: bool) -> tuple[Path, Any]:
+def make_case(seed: int, size: Size, folder: Path, *, held_out: bool) -> tuple[Path, PhantomTruth]:
     """Render one phantom; returns (a copy of the slide alone in an empty folder, its truth)."""
     from pathagent_tools.phantom.slide import write_slide
     from pathagent_tools.phantom.stain import SCANNERS_HELD_OUT, SCANNERS_TRAIN
@@ -72,11 +75,17 @@ def said_diagnosis(report: Report) -> str | None:
     return report.differential[0].diagnosis
 
 
-def score_case(report: Report, truth: Any, *, seed: int, size: str, held_out: bool, seconds: float) -> CaseScore:
+def score_case(
+    report: Report, truth: PhantomTruth, *, seed: int, size: Size, held_out: bool, seconds: float
+) -> CaseScore:
     """Compare a finished report with the truth."""
     text = "\n".join(c.text for c in report.claims if c.verdict != "contradicted")
     found = facts.extract(text)
-    reference = {k: v for k, v in truth.facts.model_dump().items() if k in facts.FACT_SLOTS and (k, v) != ("grade", "none")}
+    reference = {
+        k: v
+        for k, v in truth.facts.model_dump().items()
+        if k in facts.FACT_SLOTS and (k, v) != ("grade", "none")
+    }
     ids = {e.id for e in report.evidence}
     cited = [c for c in report.claims if c.verdict == "supported" or c.evidence]
     return CaseScore(
@@ -100,7 +109,7 @@ def score_case(report: Report, truth: Any, *, seed: int, size: str, held_out: bo
 
 
 def run(
-    plan: Sequence[tuple[int, str]], work: Path, *, blank: bool = False, keep: Path | None = None
+    plan: Sequence[tuple[int, Size]], work: Path, *, blank: bool = False, keep: Path | None = None
 ) -> Iterator[CaseScore]:
     """Score every (seed, size) of the plan; odd positions come from held-out scanners."""
     import pathagent
@@ -111,17 +120,16 @@ def run(
         slide, truth = make_case(seed, size, folder, held_out=held_out)
         out = (keep / f"{size}-{i:03d}") if keep else folder / "report"
         started = time.monotonic()
-        report = pathagent.draft_report(
-            slide, out=out, force=True, vlm=_blind() if blank else None
-        )
+        report = pathagent.draft_report(slide, out=out, force=True, vlm=_blind() if blank else None)
         seconds = time.monotonic() - started
         yield score_case(report, truth, seed=seed, size=size, held_out=held_out, seconds=seconds)
         shutil.rmtree(folder)
 
 
 def _blind() -> Any:
-    from pathagent_eval.controls import BlankImages
     from pathagent_tools.vlm.profile import load_profile, open_vlm
+
+    from pathagent_eval.controls import BlankImages
 
     return BlankImages(open_vlm(load_profile("embedded")))
 
@@ -142,24 +150,24 @@ def summary(scores: Sequence[CaseScore]) -> dict[str, Any]:
         "wrong": rate([s.verdict == "wrong" for s in scores]),
         "abstained": rate([s.verdict == "abstained" for s in scores]),
         "right_held_out_scanners": rate([s.verdict == "right" for s in scores if s.held_out_scanner]),
-        "lesions_below_1_percent_looked_at": rate([bool(s.lesion_looked_at) for s in small]) if small else "none",
+        "lesions_below_1_percent_looked_at": rate([bool(s.lesion_looked_at) for s in small])
+        if small
+        else "none",
         "lesions_looked_at": rate([bool(s.lesion_looked_at) for s in lesions]) if lesions else "none",
         "fact_recall": rate([s.fact_recall for s in scores]),
-        "claims_with_resolvable_evidence": f"{sum(s.claims_resolved for s in scores)} of {sum(s.claims for s in scores)}",
-        "evidence_on_background": f"{sum(s.evidence_on_background for s in scores)} of {sum(s.evidence for s in scores)}",
+        "claims_with_resolvable_evidence": _of(scores, "claims_resolved", "claims"),
+        "evidence_on_background": _of(scores, "evidence_on_background", "evidence"),
         "seconds_median": sorted(s.seconds for s in scores)[len(scores) // 2],
         "majority_class": f"{majority[1] / len(scores):.3f} ({majority[0]})",
         "always_abstain": "0.000",
     }
 
 
-def plan(small: int, standard: int, *, first_seed: int = FIRST_SEED) -> list[tuple[int, str]]:
+def _of(scores: Sequence[CaseScore], part: str, whole: str) -> str:
+    return f"{sum(getattr(s, part) for s in scores)} of {sum(getattr(s, whole) for s in scores)}"
+
+
+def plan(small: int, standard: int, *, first_seed: int = FIRST_SEED) -> list[tuple[int, Size]]:
     """Seeds and sizes of an evaluation."""
-    sizes = ["small"] * small + ["standard"] * standard
+    sizes: list[Size] = ["small"] * small + ["standard"] * standard
     return [(first_seed + i, size) for i, size in enumerate(sizes)]
-
-
-def write_lines(path: Path, scores: Sequence[CaseScore]) -> None:
-    """One JSON line a case."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(s.model_dump() | {"verdict": s.verdict}) + "\n" for s in scores))

@@ -22,6 +22,8 @@ VERIFY_IMAGES: Final = {"open": 2, "phantom": 1}
 
 def verify(resources: Resources, state: State) -> dict[str, Any]:
     """Verdicts for the model's claims, then the rules; a contradicted diagnosis ends in abstention."""
+    from pathagent.rules import legality
+
     evidence = state.get("evidence", {})
     calls: list[ModelCall] = []
     checked: list[Claim] = []
@@ -30,7 +32,7 @@ def verify(resources: Resources, state: State) -> dict[str, Any]:
         if call is not None:
             calls.append(call)
         checked.append(_judged(claim, call))
-    claims = ruled(checked, evidence)
+    claims = legality.apply(checked, evidence=evidence, slides=tuple(state["slides"].values()))
     update: dict[str, Any] = {"claims": claims, "calls": calls}
     diagnosis = next((c for c in claims if c.section == "diagnosis"), None)
     if diagnosis is not None and diagnosis.verdict == "contradicted":
@@ -40,20 +42,6 @@ def verify(resources: Resources, state: State) -> dict[str, Any]:
             "contradicts it."
         )
     return update
-
-
-def ruled(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> list[Claim]:
-    """The rules on top of any verdict: unresolvable evidence, then what H&E cannot show."""
-    from pathagent.rules import legality
-
-    resolved = []
-    for claim in claims:
-        lost = [i for i in claim.evidence if i not in evidence]
-        if lost:
-            reason = f"no such evidence: {', '.join(lost)}"
-            claim = claim.model_copy(update={"verdict": "unsupported", "reason": reason})
-        resolved.append(claim)
-    return list(legality.apply(resolved))
 
 
 def _ask(

@@ -7,7 +7,7 @@ why a slide was declined are code's. `written_by` tells them apart.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pathagent.agents.diagnosis import slides_text
@@ -45,7 +45,11 @@ def write(resources: Resources, state: State) -> dict[str, Any]:
             drafts = [*_model_claims(call, state, described), *drafts]
     drafts += _measured_claims(looked)
     drafts += _declined_claims(state, looked)
-    claims = [Claim(id=f"C{i + 1}", **draft) for i, draft in enumerate(_in_sections(drafts))]
+    of_slide = {e.id: e.region.slide for e in looked}
+    claims = [
+        Claim(id=f"C{i + 1}", **{"slide": _one_slide(draft, of_slide), **draft})
+        for i, draft in enumerate(_in_sections(drafts))
+    ]
     outcome, text = ending(state, described)
     return {"claims": claims, "answer": answer, "calls": calls, "outcome": outcome, "outcome_text": text}
 
@@ -210,6 +214,12 @@ def _declined_claims(state: State, looked: Sequence[Evidence]) -> list[Draft]:
         text = f"{record.id} is not drafted: {record.outcome}{why}."
         drafts.append(_rule("quality", text, shown, verdict=verdict, reason=reason, slide=record.id))
     return drafts
+
+
+def _one_slide(draft: Draft, of_slide: Mapping[str, str]) -> str | None:
+    """The slide that a claim speaks of, where all that it cites lies on one."""
+    slides = {of_slide.get(i) for i in draft["evidence"]}
+    return slides.pop() if len(slides) == 1 else None
 
 
 def _in_sections(drafts: Sequence[Draft]) -> list[Draft]:

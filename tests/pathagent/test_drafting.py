@@ -109,6 +109,19 @@ def test_a_diagnosis_that_its_evidence_contradicts_is_withheld(draft, lesion_sli
     assert "contradicts" in report.outcome_text
 
 
+def test_rules_overrule_the_model(draft, lesion_slide):
+    class Bold(LookingModel):
+        def _write(self, request: ModelRequest):
+            said = [("HER2 is positive (3+).", ["E1"]), ("Solid nests.", ["E77"])]
+            return {"sentences": [{"text": text, "cites": cites} for text, cites in said]}
+
+    report = draft(lesion_slide, vlm=Bold())
+    verdicts = {c.text: (c.verdict, c.reason) for c in report.claims}
+    assert verdicts["HER2 is positive (3+)."][0] == "not assessable"
+    assert verdicts["Solid nests."][0] == "unsupported"
+    assert "E77" in verdicts["Solid nests."][1]
+
+
 def test_an_unusable_answer_is_recorded_and_never_guessed(draft, lesion_slide):
     def broken(request: ModelRequest) -> None:
         if request.role in ("describe", "navigate"):

@@ -1,10 +1,9 @@
 """What code decides about a model's sentences, whatever the model says."""
 
 from pathagent.agents.diagnosis import conclude, differential_of
-from pathagent.agents.verification import ruled
 from pathagent.agents.writing import names
 from pathagent.state import ModelCall
-from pathagent_tools.core.records import Claim, Hypothesis, Sufficiency
+from pathagent_tools.core.records import Hypothesis, Sufficiency
 
 
 def call(data: dict) -> ModelCall:
@@ -34,27 +33,6 @@ def test_doubt_ends_in_abstention() -> None:
     assert outcome(0.8, lacking) == "report"
     assert outcome(0.3, enough) == "insufficient evidence"
     assert conclude([], enough)[0] == "insufficient evidence"
-
-
-def test_evidence_that_does_not_resolve_makes_a_claim_unsupported() -> None:
-    claim = Claim(
-        id="C1",
-        section="microscopy",
-        text="Solid nests.",
-        evidence=("E7",),
-        verdict="supported",
-        written_by="model",
-    )
-    (judged,) = ruled([claim], {})
-    assert judged.verdict == "unsupported"
-    assert "E7" in judged.reason
-
-
-def test_what_he_cannot_show_is_not_assessable_whatever_the_model_says() -> None:
-    text = "HER2 is positive (3+)."
-    claim = Claim(id="C1", section="microscopy", text=text, verdict="supported", written_by="model")
-    (judged,) = ruled([claim], {})
-    assert judged.verdict == "not assessable"
 
 
 def test_a_diagnosis_is_found_as_a_whole_word() -> None:

@@ -69,5 +69,5 @@ def test_fractions_sum_to_one(tiles: list[TileSample]) -> None:
 
 
 def test_odd_scale_is_refused() -> None:
-    with pytest.raises(UserError, match="multiple of 0.5"):
+    with pytest.raises(UserError, match=r"multiple of 0\.5"):
         sample_tile(1, field_um=200, px=192)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,13 +20,22 @@ class OpenClipEncoder:
     """An open_clip model with its tokenizer. Deterministic and safe to share between threads.
 
     `model` must be in evaluation mode. `logit_scale` is the factor on cosines that the model was trained
-    with: softmax over classes uses it, and only for ranking.
+    with: softmax over classes uses it, and only for ranking. `folder` holds the weights and what ships beside them.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, spec: EncoderSpec, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        spec: EncoderSpec,
+        *,
+        device: str = "cpu",
+        folder: Path | None = None,
+    ) -> None:
         import torch
 
         self.spec = spec
+        self.folder = folder
         self.model = model.to(device=device, memory_format=torch.channels_last)
         self.device = device
         self.logit_scale = float(model.logit_scale.exp())

@@ -97,7 +97,7 @@ def _from_folder(
         mean=tuple(pre.get("mean", model.visual.image_mean)),
         std=tuple(pre.get("std", model.visual.image_std)),
     )
-    return OpenClipEncoder(model, tokenizer, spec, device=device)
+    return OpenClipEncoder(model, tokenizer, spec, device=device, folder=folder)
 
 
 def _open(folder: Path, source: str) -> tuple[Any, Any, dict[str, Any]]:

@@ -16,7 +16,8 @@ from pathagent_tools.phantom.plan import PLAN_CELL_UM
 MIN_LESION_MM = 0.2
 MIN_INFLAMED_MM = 0.6
 """Inflammation is a finding by its extent: smaller patches are look-alikes that every slide has."""
-MAX_SHARE = 0.6
+MAX_SHARE, MAX_INFLAMED_SHARE = 0.6, 0.85
+"""Largest lesion as a share of its piece."""
 CELL_MM2 = PLAN_CELL_UM**2 * 1e-6
 
 
@@ -36,7 +37,7 @@ def add_lesion(
     """Place the lesion of a family and grade on one piece (inflammation: on up to three).
 
     `lesion_mm` is the diameter of the circle of the same area; None draws it log-uniformly from 0.2 mm
-    (inflammation 0.6 mm) to 60 % of the piece. UserError when the largest piece cannot hold it.
+    (inflammation 0.6 mm) to 60 % of the piece (inflammation 85 %). UserError when the largest piece cannot hold it.
     """
     zones, density = layout.zones.copy(), layout.inflammation.copy()
     mask = np.zeros(zones.shape, bool)
@@ -65,7 +66,8 @@ def _hosts(rng: np.random.Generator, layout: Layout, family: str, most: int) -> 
 
 
 def _area_mm2(rng: np.random.Generator, piece: Mask, lesion_mm: float | None, inflamed: bool) -> float:
-    most = MAX_SHARE * float(piece.sum()) * CELL_MM2
+    share = MAX_INFLAMED_SHARE if inflamed else MAX_SHARE
+    most = share * float(piece.sum()) * CELL_MM2
     largest = 2.0 * math.sqrt(most / math.pi)
     if lesion_mm is None:
         least = MIN_INFLAMED_MM if inflamed else MIN_LESION_MM

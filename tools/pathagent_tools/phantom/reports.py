@@ -67,5 +67,5 @@ def lesion_diameter_mm(truth: PhantomTruth) -> float:
 
 def _template(facts: Facts) -> str:
     if facts.lesion == "absent":
-        return "benign"
-    return "inflammation" if facts.diagnosis == "chronic inflammation" else "neoplasm"
+        return "of_benign"
+    return "of_inflammation" if facts.diagnosis == "chronic inflammation" else "of_neoplasm"

@@ -1,0 +1,182 @@
+"""Is this tissue what the embedded models were trained on? A distance in the encoder's own layers.
+
+Real tissue must never be diagnosed by models that know phantoms. Each tile is described by the mean and
+deviation of every channel of the encoder's early and middle layers: texture and colour at several scales.
+Its score is the Mahalanobis distance (per degree of freedom) to the training tiles, so 1 is typical. A
+slide is judged by the share of its tiles beyond the tile limit, which no single artifact decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathagent_tools.core.errors import UserError
+from pathagent_tools.core.protocols import SlideEncoder
+from pathagent_tools.encoders.clip import BATCH, OpenClipEncoder
+from pathagent_tools.encoders.scan import TileFeatures, read_tiles
+from pathagent_tools.slides.slide import Slide
+
+DOMAIN_FILE: Final = "domain.safetensors"
+SLIDE_TILES: Final = 96
+"""A slide is judged on at most this many of its tiles, evenly spread over its grid."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DomainReference:
+    """What the training tiles look like inside the encoder.
+
+    `mean`, `deviation` [S]: of the channel statistics. `whitening` [S, K]: to unit variance.
+    `tile_limit`: score above which a tile is foreign. `slide_limit`: share of foreign tiles above which a
+    slide is.
+    """
+
+    mean: Floats
+    deviation: Floats
+    whitening: Floats
+    tile_limit: float
+    slide_limit: float
+
+    def score(self, statistics: Floats) -> Floats:
+        """[N, S] channel statistics → [N] scores; 1 is typical of the training tiles."""
+        z = np.clip((statistics - self.mean) / self.deviation, -1e3, 1e3)
+        return np.asarray(((z @ self.whitening) ** 2).mean(1), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class DomainVerdict:
+    """`score`: share (0..1) of the tiles that are foreign. `in_domain`: it is at most `limit`."""
+
+    score: float
+    in_domain: bool
+    limit: float
+    tiles: int
+    median: float
+
+
+def domain_score(encoder: SlideEncoder, tiles: NDArray[np.uint8]) -> Floats:
+    """[N, px, px, 3] uint8 tiles → [N] scores: 1 is typical of what the encoder was trained on.
+
+    UserError where the encoder ships no domain reference (hub models: their domain is open).
+    """
+    reference = reference_of(encoder)
+    return reference.score(channel_statistics(encoder, tiles))
+
+
+def slide_in_domain(slide: Slide, scanned: TileFeatures, encoder: SlideEncoder) -> DomainVerdict:
+    """Judge a slide by up to 96 of its scanned tiles. A slide without tiles is not in the domain."""
+    reference = reference_of(encoder)
+    if len(scanned) == 0:
+        return DomainVerdict(1.0, False, reference.slide_limit, 0, float("inf"))
+    chosen = np.unique(np.linspace(0, len(scanned) - 1, SLIDE_TILES).round().astype(int))
+    regions = [scanned.region(int(i), slide.id) for i in chosen]
+    scores = domain_score(encoder, read_tiles(slide, regions, encoder.tile_px))
+    return verdict(scores, reference)
+
+
+def verdict(scores: Floats, reference: DomainReference) -> DomainVerdict:
+    """The verdict on a slide from the scores of its tiles."""
+    share = float((scores > reference.tile_limit).mean())
+    return DomainVerdict(
+        score=share,
+        in_domain=share <= reference.slide_limit,
+        limit=reference.slide_limit,
+        tiles=len(scores),
+        median=float(np.median(scores)),
+    )
+
+
+def channel_statistics(encoder: SlideEncoder, tiles: NDArray[np.uint8]) -> Floats:
+    """[N, S]: mean and deviation over the tile of each channel of the stem and the first four stages."""
+    import torch
+
+    network = _open_clip(encoder)
+    network.check_tiles(tiles)
+    trunk = network.model.visual.trunk
+    seen: list[Any] = []
+    rows = []
+    hooks = [m.register_forward_hook(lambda _m, _i, out: seen.append(out)) for m in _stages(trunk)]
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(tiles), BATCH):
+                seen.clear()
+                trunk.forward_features(network.pixels(tiles[start : start + BATCH]))
+                parts = [p for a in seen for p in (a.mean((2, 3)), a.std((2, 3)))]
+                rows.append(torch.cat(parts, 1).float().cpu().numpy())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return np.concatenate(rows) if rows else np.empty((0, len(reference_of(encoder).mean)), np.float32)
+
+
+def fit_reference(statistics: Floats, *, shrinkage: float, tile_limit: float, slide_limit: float) -> DomainReference:
+    """Mean, deviation and whitening of training tiles' channel statistics [N, S].
+
+    shrinkage: added to each eigenvalue of the correlation matrix, so that directions that hardly vary in
+    training do not dominate.
+    """
+    mean, deviation = statistics.mean(0), statistics.std(0) + 1e-4
+    z = (statistics - mean) / deviation
+    values, vectors = np.linalg.eigh(np.cov(z.T.astype(np.float64)))
+    whitening = vectors / np.sqrt(np.maximum(values, 0.0) + shrinkage)
+    return DomainReference(mean, deviation, whitening.astype(np.float32), tile_limit, slide_limit)
+
+
+def save_reference(reference: DomainReference, folder: Path) -> None:
+    """Write `domain.safetensors` (fp16 whitening) with the limits in its metadata."""
+    from safetensors.numpy import save_file
+
+    part = folder / f"{DOMAIN_FILE}.tmp"
+    arrays = {
+        "mean": reference.mean.astype(np.float32),
+        "deviation": reference.deviation.astype(np.float32),
+        "whitening": np.ascontiguousarray(reference.whitening.astype(np.float16)),
+    }
+    limits = {"tile_limit": repr(reference.tile_limit), "slide_limit": repr(reference.slide_limit)}
+    save_file(arrays, str(part), metadata=limits)
+    part.chmod(0o644)
+    part.replace(folder / DOMAIN_FILE)
+
+
+def reference_of(encoder: SlideEncoder) -> DomainReference:
+    """The reference that ships beside the encoder's weights. UserError where there is none."""
+    network = _open_clip(encoder)
+    if network.folder is None or not (network.folder / DOMAIN_FILE).is_file():
+        raise UserError(
+            f"Encoder {encoder.id!r} has no {DOMAIN_FILE}: its domain is not known. Use a profile whose "
+            "domain is 'open', or train with: pathagent finetune encoder --out runs/encoder"
+        )
+    return _load_reference(network.folder, network.revision)
+
+
+@lru_cache(maxsize=4)
+def _load_reference(folder: Path, revision: str) -> DomainReference:
+    """Read `folder/domain.safetensors`; `revision` is part of the cache key."""
+    from safetensors import safe_open
+
+    with safe_open(str(folder / DOMAIN_FILE), framework="numpy") as file:
+        limits = file.metadata()
+        arrays = {key: file.get_tensor(key).astype(np.float32) for key in ("mean", "deviation", "whitening")}
+    return DomainReference(
+        **arrays, tile_limit=float(limits["tile_limit"]), slide_limit=float(limits["slide_limit"])
+    )
+
+
+def _stages(trunk: Any) -> list[Any]:
+    return [trunk.bn1, *trunk.blocks[:4]]
+
+
+def _open_clip(encoder: SlideEncoder) -> OpenClipEncoder:
+    if isinstance(encoder, OpenClipEncoder) and hasattr(getattr(encoder.model, "visual", None), "trunk"):
+        return encoder
+    raise UserError(
+        f"Encoder {encoder.id!r} has no convolutional stages to judge a domain by. "
+        "Use the embedded encoder for that, or a profile whose domain is 'open'."
+    )

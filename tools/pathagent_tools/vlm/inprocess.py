@@ -1,0 +1,203 @@
+"""A VLM inside this process: `transformers` on CPU or GPU, answers bound to their JSON schema.
+
+Any image-text-to-text model of the hub can stand here; the embedded one does so by default.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pathagent_tools.core.card import CARD_NAME, ModelCard
+from pathagent_tools.core.errors import ModelError, UserError
+from pathagent_tools.core.files import sha256_file
+from pathagent_tools.core.protocols import Completion, ModelRequest
+from pathagent_tools.vlm.grammar import GrammarCompiler, GrammarProcessor, Trace, slot_probabilities
+from pathagent_tools.vlm.schema_check import fault
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH = 16
+
+
+class TransformersVLM:
+    """Greedy, grammar-bound answers of a `transformers` image-text-to-text model.
+
+    `model` is a folder or a hub repository, `revision` a pinned commit of the latter. `adapters` maps a
+    role to the folder of its LoRA adapter. `dtype` defaults to float32 on the CPU and bfloat16 elsewhere.
+    Requests of one role are answered together (left padding); a lock makes calls from threads take turns.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        device: str = "cpu",
+        dtype: str | None = None,
+        adapters: Mapping[str, Path] | None = None,
+        tile_px: int = 192,
+        tile_mpp: float = 1.0,
+        id: str | None = None,
+    ) -> None:
+        import torch
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        source = str(model)
+        given: dict[str, Any] = {"revision": revision} if revision else {}
+        try:
+            self._processor = AutoProcessor.from_pretrained(source, **given)
+            self._model = AutoModelForImageTextToText.from_pretrained(
+                source,
+                dtype=getattr(torch, dtype or ("float32" if device == "cpu" else "bfloat16")),
+                use_safetensors=True,
+                **given,
+            )
+        except OSError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"The VLM {source!r} cannot be loaded: {reason}") from None
+        self._model.to(device).eval()
+        self._device, self._lock = device, threading.Lock()
+        self.id = id or Path(source).name
+        self.revision = revision or _revision(Path(source))
+        self.tile_px, self.tile_mpp = tile_px, tile_mpp
+        self._adapters = dict(adapters or {})
+        for role, folder in self._adapters.items():
+            self._model.load_adapter(str(folder), adapter_name=role)
+        if self._adapters:
+            self._model.disable_adapters()
+        tokenizer = self._processor.tokenizer
+        tokenizer.padding_side = "left"
+        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self._stop = _stop_ids(self._model, tokenizer)
+        size = self._model.get_output_embeddings().weight.shape[0]
+        self._grammar = GrammarCompiler(tokenizer, size, self._stop)
+        self._room = int(self._model.config.get_text_config().max_position_embeddings)
+
+    def generate(self, requests: Sequence[ModelRequest]) -> list[Completion]:
+        """Answers in the order of the requests.
+
+        Raises UserError (the prompt does not fit the model's context), ModelError (no complete answer
+        within twice `max_tokens`).
+        """
+        with self._lock:
+            answers: dict[int, Completion] = {}
+            groups: dict[tuple[str, int], list[int]] = {}
+            for i, request in enumerate(requests):
+                groups.setdefault((request.role, len(request.images)), []).append(i)
+            for indices in groups.values():
+                for start in range(0, len(indices), BATCH):
+                    part = indices[start : start + BATCH]
+                    answers.update(zip(part, self._answer([requests[i] for i in part]), strict=True))
+            return [answers[i] for i in range(len(requests))]
+
+    def _answer(self, requests: list[ModelRequest], *, repair: bool = True) -> list[Completion]:
+        import torch
+
+        began = time.monotonic()
+        inputs = self._inputs(requests)
+        prompt = inputs["input_ids"].shape[1]
+        limit = max(r.max_tokens for r in requests) * (1 if repair else 2)
+        if prompt + limit > self._room:
+            raise UserError(
+                f"A {requests[0].role} request needs {prompt} + {limit} tokens; {self.id} has room for "
+                f"{self._room}. Shorten the notes or the question, or choose a model with more context."
+            )
+        adapter = requests[0].role if requests[0].role in self._adapters else None
+        processor = GrammarProcessor(self._grammar, [r.schema for r in requests])
+        with torch.inference_mode():
+            self._choose(adapter)
+            self._model.generate(
+                **inputs,
+                do_sample=False,
+                max_new_tokens=limit,
+                logits_processor=[processor],
+                eos_token_id=self._stop,
+                pad_token_id=self._pad,
+            )
+        seconds = (time.monotonic() - began) / len(requests)
+        counts = inputs["attention_mask"].sum(dim=1).tolist()
+        out = []
+        for request, trace, count in zip(requests, processor.traces, counts, strict=True):
+            done = self._completion(request, trace, count, seconds, adapter)
+            if done is None:
+                if not repair:
+                    raise ModelError(f"{self.id} gave no complete {request.role} answer in {limit} tokens.")
+                done = self._answer([request], repair=False)[0]
+            out.append(done)
+        return out
+
+    def _choose(self, adapter: str | None) -> None:
+        if not self._adapters:
+            return
+        if adapter is None:
+            self._model.disable_adapters()
+        else:
+            self._model.enable_adapters()
+            self._model.set_adapter(adapter)
+
+    def _inputs(self, requests: list[ModelRequest]) -> dict[str, torch.Tensor]:
+        texts, images = [], []
+        for request in requests:
+            parts: list[dict[str, str]] = [{"type": "image"} for _ in request.images]
+            parts.append({"type": "text", "text": request.user})
+            messages = [
+                {"role": "system", "content": [{"type": "text", "text": request.system}]},
+                {"role": "user", "content": parts},
+            ]
+            texts.append(
+                self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            )
+            images.append(list(request.images))
+        shown = images if requests[0].images else None
+        inputs = self._processor(text=texts, images=shown, padding=True, return_tensors="pt")
+        return {key: value.to(self._device) for key, value in inputs.items()}
+
+    def _text_of(self, token: int) -> str:
+        return str(self._processor.tokenizer.decode([token]))
+
+    def _completion(
+        self, request: ModelRequest, trace: Trace, prompt: int, seconds: float, adapter: str | None
+    ) -> Completion | None:
+        tokens = [s.token for s in trace.steps if s.token not in self._stop]
+        text = self._processor.tokenizer.decode(tokens)
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError:
+            return None
+        if fault(data, request.schema):
+            return None
+        pieces = [self._text_of(token) for token in tokens]
+        extra = {"slots": slot_probabilities(request.schema, trace, pieces, self._text_of)}
+        return Completion(
+            text=text,
+            data=data,
+            prompt_tokens=int(prompt),
+            completion_tokens=len(trace.steps),
+            seconds=seconds,
+            confidence=trace.confidence,
+            model=self.id,
+            revision=self.revision,
+            adapter=adapter,
+            extra=extra if extra["slots"] else {},
+        )
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
+    found = model.generation_config.eos_token_id
+    if found is None:
+        found = tokenizer.eos_token_id
+    return [int(i) for i in found] if isinstance(found, list) else [int(found)]
+
+
+def _revision(folder: Path) -> str:
+    """The card's digest, or the digest of the weights; a hub model without a pinned revision says so."""
+    if (folder / CARD_NAME).is_file():
+        return ModelCard.load(folder).digest
+    weights = folder / "model.safetensors"
+    return sha256_file(weights) if weights.is_file() else "unpinned"
