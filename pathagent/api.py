@@ -136,7 +136,8 @@ def resume_review(
 ) -> Report:
     """Decide a draft that waits for review: approve, edit or reject.
 
-    run: the run's key, or its output folder (which is then replaced by the reviewed report).
+    run: the run's key (`report.provenance["run"]`), or its output folder, which is then replaced by the
+    reviewed report.
     Raises UserError where no such run waits or an edit names an unknown claim.
     """
     from pathagent import runs

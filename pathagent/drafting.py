@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
 from langgraph.types import Command
+from langsmith import tracing_context
 
 from pathagent import runs
 from pathagent.agents.finish import assemble
@@ -45,7 +47,7 @@ def draft(
     """
     key = runs.run_key(resources)
     folder = runs.run_folder(key)
-    outcome.run = key
+    outcome.run = resources.run = key
     with runs.locked(folder):
         runs.save_record(folder, record)
         log = EventLog(folder / "events.jsonl", sink=lambda event: get_stream_writer()(event))
@@ -95,11 +97,22 @@ def _advance(
     else:
         given = None
     try:
-        yield from graph.stream(given, config, stream_mode="custom", durability="sync")  # type: ignore[misc]
+        yield from _untraced(graph.stream(given, config, stream_mode="custom", durability="sync"))
     except ModelUnavailableError as error:
         raise ModelUnavailableError(
             f"{error} The run is paused at its checkpoint: the same command resumes it."
         ) from error
+
+
+def _untraced(stream: Iterator[Any]) -> Iterator[Event]:
+    """The stream with LangSmith tracing off: prompts and notes stay on this machine, whatever is set."""
+    context = copy_context()
+    context.run(tracing_context(enabled=False).__enter__)
+    try:
+        while (event := context.run(next, stream, None)) is not None:
+            yield event
+    finally:
+        context.run(stream.close)  # type: ignore[attr-defined]
 
 
 def _write(

@@ -116,6 +116,9 @@ class EventLog:
     def __init__(self, path: Path | None = None, sink: Callable[[Event], None] | None = None) -> None:
         self.path, self.sink = path, sink
         self._lock = threading.Lock()
+        if path is not None and path.is_file() and not path.read_bytes().endswith(b"\n"):
+            with path.open("ab") as out:
+                out.write(b"\n")
 
     def keep(self, event: Event) -> None:
         """Append the event to the file."""

@@ -29,7 +29,7 @@ from pathagent.agents.verification import verify
 from pathagent.agents.writing import write
 from pathagent.events import NodeFinished, NodeStarted
 from pathagent.resources import Resources
-from pathagent.state import InputState, LookOrder, State, Timing
+from pathagent.state import InputState, Look, LookOrder, State, Timing
 
 Given = TypeVar("Given", State, LookOrder)
 Given_contra = TypeVar("Given_contra", State, LookOrder, contravariant=True)
@@ -96,7 +96,7 @@ def _node(
         info = get_runtime().execution_info
         task = info.task_id if info else ""
         look = state.get("look")
-        key = look.id if look else f"round {state.get('round', 0)}"
+        key = look.id if isinstance(look, Look) else f"round {state.get('round', 0)}"
         resources.events.emit(NodeStarted(node=name, key=key, task=task))
         started = time.monotonic()
         update = agent(resources, state)

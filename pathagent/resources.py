@@ -130,6 +130,7 @@ class Resources:
     given_encoder: SlideEncoder | None = None
     vlm_url: str | None = None
     vlm_model: str | None = None
+    run: str = ""
 
     def __post_init__(self) -> None:
         self._open: dict[str, OpenSlide] = {}

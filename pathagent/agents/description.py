@@ -37,7 +37,7 @@ def description(resources: Resources, order: LookOrder) -> dict[str, Any]:
         measurements=measured,
         confidence=call.confidence if call and call.data else None,
         reason=look.reason,
-        made_by=_made_by(call),
+        made_by=_made_by(call, look),
     )
     resources.events.emit(
         Looked(
@@ -69,9 +69,9 @@ def _sentence(call: ModelCall | None) -> str | None:
     return text or None
 
 
-def _made_by(call: ModelCall | None) -> MadeBy:
+def _made_by(call: ModelCall | None, look: Look) -> MadeBy:
     if call is None:
-        return MadeBy(tool="measure")
+        return MadeBy(tool="read" if look.reading == "show" else "measure")
     return MadeBy(
         tool="describe",
         model=call.model,

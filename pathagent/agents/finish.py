@@ -126,6 +126,7 @@ def provenance(resources: Resources, state: State) -> dict[str, Any]:
     calls: list[ModelCall] = state.get("calls", [])
     return {
         "pathagent": pathagent.__version__,
+        "run": resources.run,
         "profile": resources.profile.name,
         "vlm": {"id": vlm.id, "revision": vlm.revision, "tile_px": vlm.tile_px, "tile_mpp": vlm.tile_mpp},
         "encoder": {"id": encoder.id, "revision": encoder.revision},

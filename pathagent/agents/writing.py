@@ -43,6 +43,9 @@ def write(resources: Resources, state: State) -> dict[str, Any]:
             call = _write(resources, state, described)
             calls.append(call)
             drafts = [*_model_claims(call, state, described), *drafts]
+    if state["case"].question and answer is None:
+        answer = f"not answered: {state['outcome']}"
+        drafts.append(_rule("answer", answer, verdict="unsupported", reason=state["outcome_text"]))
     drafts += _measured_claims(looked)
     drafts += _declined_claims(state, looked)
     of_slide = {e.id: e.region.slide for e in looked}

@@ -105,9 +105,8 @@ def apply(
 def _ruled(claim: Claim, evidence: Collection[str] | None, unread: Mapping[str, str]) -> Claim:
     if found := assess(claim.text):
         return _verdict(claim, "not assessable", f"{found.topic}: {found.why}")
-    if claim.slide in unread:
-        reason = f"no morphology is read on {claim.slide}: {unread[claim.slide]}"
-        return _verdict(claim, "not assessable", reason)
+    if outcome := unread.get(claim.slide or ""):
+        return _verdict(claim, "not assessable", f"no morphology is read on {claim.slide}: {outcome}")
     lost = [i for i in claim.evidence if evidence is not None and i not in evidence]
     if lost:
         return _verdict(claim, "unsupported", f"no such evidence: {', '.join(lost)}")

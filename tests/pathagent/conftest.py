@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stand_ins import ColourEncoder, LookingModel
+from stand_ins import PROFILE, ColourEncoder, LookingModel
 from tiny_slides import paint, write_slide
 
 from pathagent_tools.core.records import Report
 
 Draft = Callable[..., Report]
-PROFILE = "openai-compatible"
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,11 @@ import os
 import signal
 import sys
 
-from stand_ins import ColourEncoder, LookingModel
+from stand_ins import PROFILE, ColourEncoder, LookingModel
 
 import pathagent
 from pathagent import runs
 from pathagent.events import Event, EventLog
-
-PROFILE = "openai-compatible"
 
 
 def kill_at(point: str) -> None:

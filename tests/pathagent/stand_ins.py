@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from pathagent_tools.core.errors import ModelUnavailableError
 from pathagent_tools.core.protocols import Completion, Image, ModelRequest
 
+PROFILE = "openai-compatible"
+"""A profile that is not bound to phantoms; the tests give their own models."""
+
 
 class ColourEncoder:
     """Embeds a tile as its colour statistics, and a text as a fixed direction of its letters."""

@@ -1,9 +1,10 @@
 """Whole runs on tiny slides with tiny models that really look."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
-from stand_ins import ColourEncoder, LookingModel
+from stand_ins import PROFILE, ColourEncoder, LookingModel
 from tiny_slides import LESION, SIDE
 
 import pathagent
@@ -162,6 +163,37 @@ def test_two_slides_share_one_budget_and_both_are_looked_at(draft, lesion_slide,
     assert [s.name for s in report.slides] == ["plain.tiff", "lesion.tiff"]
 
 
+def test_tissue_that_no_model_may_read_gives_no_answer(draft, lesion_slide, monkeypatch):
+    monkeypatch.setattr(Resources, "in_domain", lambda self, slide: (9.0, False))
+    report = draft(lesion_slide, task="ask", question="Is there necrosis?")
+    assert report.answer == "not answered: outside the model's domain"
+
+
+def test_nothing_is_traced_to_a_service(draft, lesion_slide, monkeypatch):
+    from langsmith.utils import tracing_is_enabled
+
+    monkeypatch.setenv("LANGSMITH_TRACING", "true")
+    monkeypatch.setenv("LANGSMITH_ENDPOINT", "http://127.0.0.1:9")
+    seen = []
+    hook = lambda request: seen.append(tracing_is_enabled())  # noqa: E731
+    draft(lesion_slide, budget=Budget(looks=2), vlm=LookingModel(before=hook))
+    assert set(seen) == {False}
+
+
+def test_the_async_twins_do_the_same(lesion_slide):
+    models = {"vlm": LookingModel(), "encoder": ColourEncoder(), "profile": PROFILE}
+
+    async def both() -> tuple[Report, list[object]]:
+        asked = await pathagent.aask(lesion_slide, "Is the patient going to survive?", **models)
+        stream = pathagent.astream_report(lesion_slide, budget=Budget(looks=1), **models)
+        return asked, [item async for item in stream]
+
+    asked, items = asyncio.run(both())
+    assert "not assessable" in asked.answer.lower()
+    assert isinstance(items[-1], Report)
+    assert len(items) > 10
+
+
 def test_an_empty_case_says_what_to_type(draft):
     with pytest.raises(UserError, match=r"pathagent report slide\.svs"):
         draft([])
@@ -169,7 +201,7 @@ def test_an_empty_case_says_what_to_type(draft):
 
 def test_events_are_streamed_and_a_left_stream_goes_on_later(lesion_slide, draft):
     model = LookingModel()
-    models = {"vlm": model, "encoder": ColourEncoder(), "profile": "openai-compatible"}
+    models = {"vlm": model, "encoder": ColourEncoder(), "profile": PROFILE}
     events = pathagent.stream_report(lesion_slide, **models)
     for event in events:
         if isinstance(event, Report) or event.kind == "believed":

@@ -6,7 +6,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Send
 from pathagent_tools.vlm.profile import load_profile
 from pydantic import BaseModel
-from stand_ins import ColourEncoder, LookingModel
+from stand_ins import PROFILE, ColourEncoder, LookingModel
 
 from pathagent.graph import after_diagnosis, after_navigation, after_triage, build_graph
 from pathagent.resources import Resources
@@ -41,7 +41,7 @@ def leaves(value: Any) -> list[Any]:
 def test_the_state_holds_no_pixels(lesion_slide) -> None:
     case = Case(slides=(SlideInput(id="S1", path=str(lesion_slide)),))
     given = {"given_vlm": LookingModel(), "given_encoder": ColourEncoder()}
-    with Resources(case=case, profile=load_profile("openai-compatible"), **given) as resources:
+    with Resources(case=case, profile=load_profile(PROFILE), **given) as resources:
         graph = build_graph(resources, InMemorySaver())
         config = {"configurable": {"thread_id": "1"}}
         graph.invoke({"case": case}, config)

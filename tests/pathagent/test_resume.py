@@ -4,12 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from stand_ins import ColourEncoder, LookingModel, gone_after
+from pathagent_tools.vlm.profile import load_profile
+from stand_ins import PROFILE, ColourEncoder, LookingModel, gone_after
 
 from pathagent import runs
 from pathagent.events import read_events
+from pathagent.resources import Resources
+from pathagent.state import Case, SlideInput
 from pathagent_tools.core.errors import ModelUnavailableError, UserError
 
 HERE = Path(__file__).parent
@@ -109,17 +113,24 @@ def test_a_run_in_progress_is_not_run_twice(draft, lesion_slide, cache, monkeypa
     assert keys
 
 
-def test_the_key_depends_on_what_decides_the_report(draft, lesion_slide, cache):
-    seen = set()
-    for arguments in ({}, {"seed": 1}, {"question": "Is there necrosis?"}, {"notes": "x"}, {"mpp": 0.6}):
-        with pytest.raises(ModelUnavailableError):
-            draft(lesion_slide, vlm=LookingModel(before=gone_after(0)), **arguments)
-        folders = {p.name for p in (cache / "runs").iterdir()}
-        assert len(folders - seen) == 1
-        seen |= folders
-    with pytest.raises(ModelUnavailableError):
-        draft(lesion_slide, vlm=LookingModel(before=gone_after(0), revision="2"))
-    assert len(list((cache / "runs").iterdir())) == len(seen) + 1
+def test_the_key_depends_on_what_decides_the_report_and_on_nothing_else(lesion_slide):
+    case = Case(slides=(SlideInput(id="S1", path=str(lesion_slide), digest="d1"),))
+    other_file = (SlideInput(id="S1", path=str(lesion_slide), digest="d2"),)
+    elsewhere = (SlideInput(id="S1", path=f"/elsewhere/{lesion_slide.name}", digest="d1"),)
+    models = {"given_vlm": LookingModel(), "given_encoder": ColourEncoder()}
+    undigested = case.model_copy(update={"slides": (SlideInput(id="S1", path=str(lesion_slide)),)})
+    with Resources(case=undigested, profile=load_profile(PROFILE), **models) as resources:
+        resources.slide("S1")
+
+        def key(**changed: Any) -> str:
+            resources.case = case.model_copy(update=changed)
+            return runs.run_key(resources)
+
+        assert key() == key(slides=elsewhere)
+        others = [{"seed": 1}, {"question": "Is there necrosis?"}, {"notes": "x"}, {"slides": other_file}]
+        keys = [key(), *(key(**other) for other in others)]
+        resources.vlm.revision = "2"
+        assert len({*keys, key()}) == len(keys) + 1
 
 
 def test_only_our_records_are_rebuilt_from_a_checkpoint(tmp_path):

@@ -13,6 +13,7 @@ from pathagent.rules import legality
 from pathagent.rules.phrases import corrected, plain
 from pathagent_tools.core.records import Claim
 from pathagent_tools.core.vocabulary import DIAGNOSES, SLOTS
+from pathagent_tools.phantom import questions, reports
 
 LANGUAGES = {"any", *legality.LANGUAGES}
 REFUSE = [(topic, text) for topic in legality.topics() for text in topic.refuse]
@@ -125,3 +126,28 @@ def test_public_questions_on_survival_and_receptors_are_refused(shared_data: Pat
     assert beyond
     assert [t for t in beyond if legality.assess(t) is None] == []
     assert len([t for t in grade if legality.assess(t)]) <= 0.05 * len(grade)
+
+
+def test_every_phantom_question_falls_on_its_side() -> None:
+    table = questions.question_table()["languages"]
+    beyond = {*questions.UNKNOWABLE_ITEMS, *questions.UNKNOWABLE_ATTRIBUTES}
+    wrong = []
+    for words in table.values():
+        for pattern, topics in (("presence", words["items"]), ("value", words["attributes"])):
+            for topic, wording in product(topics, words[pattern]):
+                phrase = topics[topic]
+                capital = phrase[:1].upper() + phrase[1:]
+                text = wording.format(item=phrase, Item=capital, attribute=phrase)
+                if (legality.assess(text) is not None) != (topic in beyond):
+                    wrong.append(text)
+    assert wrong == []
+
+
+def test_no_sentence_of_a_reference_report_is_refused() -> None:
+    texts = [
+        str(value)
+        for entry in reports.report_wordings()
+        for value in (*entry.values(), *entry["mitoses"].values(), *entry["necrosis"].values())
+    ]
+    assert texts
+    assert [text for text in texts if legality.assess(text)] == []

@@ -30,7 +30,9 @@ def test_two_pieces_with_their_area_and_place(write_slide, colour):
         tissue = tissue_mask(slide)
     truth = np.pi * (0.3**2 + 0.2**2)
     assert tissue.area_mm2 == pytest.approx(truth, rel=0.06)
-    assert [round(p.area_mm2 / (np.pi * r**2), 1) for p, r in zip(tissue.pieces, (0.3, 0.2), strict=True)] == [
+    assert [
+        round(p.area_mm2 / (np.pi * r**2), 1) for p, r in zip(tissue.pieces, (0.3, 0.2), strict=True)
+    ] == [
         1,
         1,
     ]

@@ -37,7 +37,8 @@ def add_lesion(
     """Place the lesion of a family and grade on one piece (inflammation: on up to three).
 
     `lesion_mm` is the diameter of the circle of the same area; None draws it log-uniformly from 0.2 mm
-    (inflammation 0.6 mm) to 60 % of the piece (inflammation 85 %). UserError when the largest piece cannot hold it.
+    (inflammation 0.6 mm) to 60 % of the piece (inflammation 85 %). UserError when the piece cannot
+    hold it.
     """
     zones, density = layout.zones.copy(), layout.inflammation.copy()
     mask = np.zeros(zones.shape, bool)

@@ -106,6 +106,7 @@ def draw_interphase(
     soft = 1.3 if squeeze >= 0 else 0.55
     p2, p3 = 2 * math.pi * part(more, 0), 2 * math.pi * part(more, 1)
     lumpy = 0.045 + 0.02 * grade if cls == k.N_TUMOUR else 0.05
+    most = 1.0 + 1.8 * lumpy
     nu, nv = (part(more, 2) - 0.5) * long * 0.9, (part(more, 3) - 0.5) * short * 0.9
     nucleolus = (0.75 + 0.35 * grade) if (cls == k.N_TUMOUR and grade > 1.5) else 0.0
     for i in range(box[0], box[1]):
@@ -113,9 +114,12 @@ def draw_interphase(
         for j in range(box[2], box[3]):
             px = x0 + (j + 0.5) * mpp - x
             u, v = ca * px + sa * py, -sa * px + ca * py
+            around = math.sqrt((u / long) ** 2 + (v / short) ** 2)
+            if (around / most - 1.0) * short > soft:
+                continue
             theta = math.atan2(v * long / short, u)
             outline = 1.0 + lumpy * (math.cos(2 * theta + p2) + 0.8 * math.cos(3 * theta + p3))
-            rho = math.sqrt((u / long) ** 2 + (v / short) ** 2) / outline
+            rho = around / outline
             alpha = ramp(soft, -soft, (rho - 1.0) * short)
             if alpha <= 0.0:
                 continue

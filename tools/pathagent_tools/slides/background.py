@@ -34,15 +34,14 @@ def find_background(rgb: Image) -> Background:
     """Background of an overview picture, uint8 RGB [h, w, 3]."""
     pixels = rgb.reshape(-1, 3).astype(np.int16)
     low, high = pixels.min(1), pixels.max(1)
-    bright = (low > 160) & (high - low < _NEUTRAL_CHROMA)
-    if bright.mean() > 0.003:
-        return Background(_median(_brightest(pixels[bright])), "white", True)
+    flat = _flat(rgb).ravel()
+    neutral = (low > 160) & (high - low < _NEUTRAL_CHROMA)
+    tinted = (low > 160) & (high - low < _TINTED_CHROMA) & flat
+    empty = [pixels[m] for m, least in ((neutral, 0.003), (tinted, 0.02)) if m.mean() > least]
+    if empty:  # the brighter of the two: tissue can look neutral under a tinted light
+        return Background(max((_median(_brightest(e)) for e in empty), key=sum), "white", True)
     if np.median(high) < 70:
         return Background(_median(pixels[high <= np.median(high)]), "dark", True)
-    flat = _flat(rgb).ravel()
-    tinted = flat & (low > 160) & (high - low < _TINTED_CHROMA)
-    if tinted.mean() > 0.02:
-        return Background(_median(_brightest(pixels[tinted])), "white", True)
     coloured = flat & (high > 120)
     if coloured.mean() > 0.08:
         colour = _mode(pixels[coloured])

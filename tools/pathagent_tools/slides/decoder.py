@@ -72,12 +72,12 @@ def _read(slide: openslide.OpenSlide, request: dict[str, Any]) -> Image.Image:
     level = _level_for(slide, min(scale_x, scale_y))
     step = max(1, int(BLOCK_PX * slide.level_downsamples[level] / max(scale_x, scale_y)) - 2 * _MARGIN)
     if out_w <= step + 2 * _MARGIN and out_h <= step + 2 * _MARGIN:
-        return _block(slide, level, request, (scale_x, scale_y), (0, 0, out_w, out_h), margin=0)
+        return _block(slide, level, request, (scale_x, scale_y), (0, 0, out_w, out_h))
     out = Image.new("RGB", (out_w, out_h))
     for top in range(0, out_h, step):
         for left in range(0, out_w, step):
             box = (left, top, min(left + step, out_w), min(top + step, out_h))
-            out.paste(_block(slide, level, request, (scale_x, scale_y), box, margin=_MARGIN), box[:2])
+            out.paste(_block(slide, level, request, (scale_x, scale_y), box), box[:2])
     return out
 
 
@@ -93,12 +93,15 @@ def _block(
     request: dict[str, Any],
     scale: tuple[float, float],
     box: tuple[int, int, int, int],
-    *,
-    margin: int,
 ) -> Image.Image:
-    """One rectangle `box` (output px) of the request, resized with antialiasing."""
+    """One rectangle `box` (output px) of the request, resized with antialiasing.
+
+    A margin is decoded with it on the sides where the request goes on, and cut off again.
+    """
     down = slide.level_downsamples[level]
-    left, top, right, bottom = box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin
+    left, top = max(0, box[0] - _MARGIN), max(0, box[1] - _MARGIN)
+    right = min(request["out_width"], box[2] + _MARGIN)
+    bottom = min(request["out_height"], box[3] + _MARGIN)
     x0, y0 = request["x"] + left * scale[0], request["y"] + top * scale[1]
     x, y = math.floor(x0), math.floor(y0)
     inset_x, inset_y = (x0 - x) / down, (y0 - y) / down
@@ -109,7 +112,7 @@ def _block(
     if size != out_size or inset_x or inset_y:
         edge = (min(inset_x + width, size[0]), min(inset_y + height, size[1]))
         tile = tile.resize(out_size, Image.Resampling.BICUBIC, box=(inset_x, inset_y, *edge))
-    return tile.crop((margin, margin, out_size[0] - margin, out_size[1] - margin)) if margin else tile
+    return tile.crop((box[0] - left, box[1] - top, box[2] - left, box[3] - top))
 
 
 def _flatten(tile: Image.Image, slide: openslide.OpenSlide) -> Image.Image:

@@ -31,6 +31,7 @@ class Trace:
     """All steps of one answer."""
 
     steps: list[Step] = field(default_factory=list)
+    cut: bool = False
 
     @property
     def confidence(self) -> float | None:
@@ -50,6 +51,9 @@ class GrammarCompiler:
             tokenizer, vocab_size=vocab_size, stop_token_ids=stop_ids
         )
         self._compiler = xgrammar.GrammarCompiler(info, max_threads=2, cache_limit_bytes=256 << 20)
+        words = info.decoded_vocab
+        self.closers = [[i for i, t in enumerate(words) if t in texts] for texts in ([b'"'], [b"]", b"}"])]
+        self.control = [i for i, text in enumerate(words) if any(byte < 0x20 for byte in text)]
 
     def matcher(self, schema: dict[str, Any]) -> Any:
         """A fresh matcher of this schema. Spacing is that of `json.dumps`: `, ` and `: `."""
@@ -62,12 +66,15 @@ class GrammarCompiler:
 class GrammarProcessor:
     """A logits processor for one batch: forbids what the grammars forbid, remembers probabilities.
 
-    Made for greedy decoding: the token that it takes as chosen is the likeliest allowed one.
+    Made for greedy decoding: the token that it takes as chosen is the likeliest allowed one. From step
+    `limit` of a row on, whatever is open is closed as soon as the grammar allows it, so that an answer
+    that runs on ends as valid JSON (`Trace.cut`).
     """
 
-    def __init__(self, compiler: GrammarCompiler, schemas: list[dict[str, Any]]) -> None:
+    def __init__(self, compiler: GrammarCompiler, schemas: list[dict[str, Any]], limits: list[int]) -> None:
         import xgrammar
 
+        self._closers, self._control, self._limits = compiler.closers, compiler.control, limits
         self._matchers = [compiler.matcher(schema) for schema in schemas]
         self._mask = xgrammar.allocate_token_bitmask(len(schemas), compiler.vocab_size)
         self.traces = [Trace() for _ in schemas]
@@ -85,6 +92,11 @@ class GrammarProcessor:
         scores = scores.float()
         mask = self._mask.to(scores.device)
         xgrammar.apply_token_bitmask_inplace(scores, mask, indices=running)
+        scores[:, self._control] = float("-inf")  # xgrammar lets them into strings, JSON does not
+        for i in running:
+            if len(self.traces[i].steps) >= self._limits[i]:
+                self._close(scores[i])
+                self.traces[i].cut = True
         rows = torch.softmax(scores[running], dim=-1)
         best, chosen = rows.max(dim=-1)
         top, top_ids = rows.topk(min(KEPT, rows.shape[-1]), dim=-1)
@@ -98,6 +110,17 @@ class GrammarProcessor:
             self.traces[i].steps.append(Step(token, float(best[row]), others))
             self._matchers[i].accept_token(token)
         return scores
+
+    def _close(self, row: torch.Tensor) -> None:
+        import torch
+
+        for tokens in self._closers:  # a quote first: inside a string, brackets are only letters
+            allowed = [t for t in tokens if torch.isfinite(row[t])]
+            if allowed:
+                kept = row[allowed].clone()
+                row.fill_(float("-inf"))
+                row[allowed] = kept
+                return
 
 
 def slot_probabilities(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import torch
 
 BATCH = 16
+CLOSING = 96
+"""Tokens beyond `max_tokens` in which an answer that ran on is closed."""
 
 
 class TransformersVLM:
@@ -82,8 +84,8 @@ class TransformersVLM:
     def generate(self, requests: Sequence[ModelRequest]) -> list[Completion]:
         """Answers in the order of the requests.
 
-        Raises UserError (the prompt does not fit the model's context), ModelError (no complete answer
-        within twice `max_tokens`).
+        An answer that reaches `max_tokens` is closed by the grammar and says `extra["cut"]`. Raises
+        UserError (the prompt does not fit the model's context), ModelError (no valid JSON even so).
         """
         with self._lock:
             answers: dict[int, Completion] = {}
@@ -96,20 +98,22 @@ class TransformersVLM:
                     answers.update(zip(part, self._answer([requests[i] for i in part]), strict=True))
             return [answers[i] for i in range(len(requests))]
 
-    def _answer(self, requests: list[ModelRequest], *, repair: bool = True) -> list[Completion]:
+    def _answer(self, requests: list[ModelRequest]) -> list[Completion]:
         import torch
 
         began = time.monotonic()
         inputs = self._inputs(requests)
         prompt = inputs["input_ids"].shape[1]
-        limit = max(r.max_tokens for r in requests) * (1 if repair else 2)
+        limit = max(r.max_tokens for r in requests) + CLOSING
         if prompt + limit > self._room:
             raise UserError(
                 f"A {requests[0].role} request needs {prompt} + {limit} tokens; {self.id} has room for "
                 f"{self._room}. Shorten the notes or the question, or choose a model with more context."
             )
         adapter = requests[0].role if requests[0].role in self._adapters else None
-        processor = GrammarProcessor(self._grammar, [r.schema for r in requests])
+        processor = GrammarProcessor(
+            self._grammar, [r.schema for r in requests], [r.max_tokens for r in requests]
+        )
         with torch.inference_mode():
             self._choose(adapter)
             self._model.generate(
@@ -122,15 +126,8 @@ class TransformersVLM:
             )
         seconds = (time.monotonic() - began) / len(requests)
         counts = inputs["attention_mask"].sum(dim=1).tolist()
-        out = []
-        for request, trace, count in zip(requests, processor.traces, counts, strict=True):
-            done = self._completion(request, trace, count, seconds, adapter)
-            if done is None:
-                if not repair:
-                    raise ModelError(f"{self.id} gave no complete {request.role} answer in {limit} tokens.")
-                done = self._answer([request], repair=False)[0]
-            out.append(done)
-        return out
+        traces = zip(requests, processor.traces, counts, strict=True)
+        return [self._completion(r, trace, count, seconds, adapter) for r, trace, count in traces]
 
     def _choose(self, adapter: str | None) -> None:
         if not self._adapters:
@@ -163,17 +160,19 @@ class TransformersVLM:
 
     def _completion(
         self, request: ModelRequest, trace: Trace, prompt: int, seconds: float, adapter: str | None
-    ) -> Completion | None:
+    ) -> Completion:
         tokens = [s.token for s in trace.steps if s.token not in self._stop]
         text = self._processor.tokenizer.decode(tokens)
         try:
             data = json.loads(text)
-        except json.JSONDecodeError:
-            return None
-        if fault(data, request.schema):
-            return None
+            wrong = fault(data, request.schema)
+        except json.JSONDecodeError as error:
+            data, wrong = None, str(error)
+        if wrong:
+            raise ModelError(f"{self.id} gave no usable {request.role} answer ({wrong}): {text[:200]!r}")
         pieces = [self._text_of(token) for token in tokens]
-        extra = {"slots": slot_probabilities(request.schema, trace, pieces, self._text_of)}
+        slots = slot_probabilities(request.schema, trace, pieces, self._text_of)
+        extra = ({"slots": slots} if slots else {}) | ({"cut": True} if trace.cut else {})
         return Completion(
             text=text,
             data=data,
@@ -184,7 +183,7 @@ class TransformersVLM:
             model=self.id,
             revision=self.revision,
             adapter=adapter,
-            extra=extra if extra["slots"] else {},
+            extra=extra,
         )
 
 
