@@ -94,7 +94,9 @@ def look_of(findings: Findings) -> str:
     raise ValueError(f"no look fits {findings.line()}")
 
 
-def caption(findings: Findings, fractions: dict[str, float], rng: Random, *, held_out: bool = False) -> Caption:
+def caption(
+    findings: Findings, fractions: dict[str, float], rng: Random, *, held_out: bool = False
+) -> Caption:
     """A true caption of a tile: mostly its look with up to three further facts, sometimes a detail alone."""
     words, kind = wordings(), "held_out" if held_out else "train"
     facts = facts_of([findings], [fractions])

@@ -12,8 +12,12 @@ app = typer.Typer(help="Train the models behind the tools, by recipes that stop 
 Out = Annotated[
     Path, typer.Option("--out", "-o", help="Training folder; the same command resumes what it holds.")
 ]
+Recipe = Annotated[str, typer.Option("--recipe", help="Recipe file, or the name of one that ships.")]
 Minutes = Annotated[
     float | None, typer.Option("--minutes", min=0.1, help="Stop after so long; type it again to go on.")
+]
+Tiles = Annotated[
+    Path | None, typer.Option("--tiles", help="Where rendered tiles are kept. Default: OUT/tiles.")
 ]
 
 
@@ -23,17 +27,16 @@ def _group() -> None:
 
 
 @app.command("encoder")
-def encoder(
-    out: Out,
-    recipe: Annotated[
-        str, typer.Option("--recipe", help="Recipe file, or one that ships by name.")
-    ] = "encoder",
-    minutes: Minutes = None,
-    tiles: Annotated[
-        Path | None, typer.Option("--tiles", help="Where rendered tiles are kept. Default: OUT/tiles.")
-    ] = None,
-) -> None:
-    """Train the tile encoder; ends with the folder of the model."""
+def encoder(out: Out, recipe: Recipe = "encoder", minutes: Minutes = None, tiles: Tiles = None) -> None:
+    """Train the tile encoder; prints the folder of the model."""
     from pathagent_finetune.encoder_train import train
+
+    print(train(recipe, out, minutes=minutes, tiles=tiles))
+
+
+@app.command("vlm")
+def vlm(out: Out, recipe: Recipe = "vlm", minutes: Minutes = None, tiles: Tiles = None) -> None:
+    """Train the vision-language model; prints the folder of the model."""
+    from pathagent_finetune.vlm_train import train
 
     print(train(recipe, out, minutes=minutes, tiles=tiles))

@@ -59,12 +59,16 @@ def fit_domain(encoder: OpenClipEncoder, train: TileStore, validation: TileStore
     index = list(range(0, len(train), step))
     statistics = domain.channel_statistics(encoder, np.stack([train.image(i) for i in index]))
     scanners = np.array([train.truth[i]["scanner"] for i in index])
-    fresh = domain.channel_statistics(encoder, np.stack([validation.image(i) for i in range(len(validation))]))
+    fresh = domain.channel_statistics(
+        encoder, np.stack([validation.image(i) for i in range(len(validation))])
+    )
     fresh_scanners = np.array([t["scanner"] for t in validation.truth])
     limits = []
     for name in np.unique(scanners):
         others = _fit(statistics[scanners != name])
-        limits.append(float(np.quantile(others.score(fresh[fresh_scanners == name]), 1 - FOREIGN_SHARE_ALLOWED)))
+        limits.append(
+            float(np.quantile(others.score(fresh[fresh_scanners == name]), 1 - FOREIGN_SHARE_ALLOWED))
+        )
     return _fit(statistics, tile_limit=max(limits))
 
 

@@ -58,7 +58,11 @@ def _by_scanner(
     keys = reading.class_keys()
     said = [keys[i] for i in reading.zero_shot(features, encoder).argmax(1)]
     table: dict[str, Any] = {"classes": len(keys)}
-    for name, mask in (("all", np.ones(len(truth), bool)), ("train scanners", ~foreign), ("held-out scanners", foreign)):
+    for name, mask in (
+        ("all", np.ones(len(truth), bool)),
+        ("train scanners", ~foreign),
+        ("held-out scanners", foreign),
+    ):
         chosen = np.flatnonzero(mask)
         if len(chosen) == 0:
             continue
@@ -112,7 +116,8 @@ def _grades(encoder: OpenClipEncoder, features: Any, test: TileStore) -> dict[st
     """Three nuclear grades on invasive tumour, by words alone."""
     index = [i for i in range(len(test)) if _tumour_with_grade(test, i)]
     phrases = {
-        grade: [f"invasive tumour with {grade} grade nuclei", f"tumour, {grade} nuclear grade"] for grade in GRADES
+        grade: [f"invasive tumour with {grade} grade nuclei", f"tumour, {grade} nuclear grade"]
+        for grade in GRADES
     }
     said = _said(encoder, features[index], phrases, ["{}"])
     return _balanced([test.findings(i).nuclear_grade for i in index], said)

@@ -10,15 +10,15 @@ from torch import Tensor
 WHITE: Final = 255.0
 
 
-def contrastive_loss(
-    images: Tensor, texts: Tensor, scale: Tensor, true: Tensor, unknown: Tensor
-) -> Tensor:
+def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, true: Tensor, unknown: Tensor) -> Tensor:
     """Soft-target CLIP loss of images [N, D] and texts [M, D].
 
     `true` [N, M]: the caption fits the tile. A row's target is shared evenly among all that fit, so two
     tiles with the same findings never push each other's captions away. `unknown` pairs are left out.
     """
-    logits = scale * torch.nn.functional.normalize(images, dim=-1) @ torch.nn.functional.normalize(texts, dim=-1).T
+    logits = (
+        scale * torch.nn.functional.normalize(images, dim=-1) @ torch.nn.functional.normalize(texts, dim=-1).T
+    )
     logits = logits.masked_fill(unknown & ~true, float("-inf"))
     return (_shared_cross_entropy(logits, true) + _shared_cross_entropy(logits.T, true.T)) / 2
 

@@ -41,12 +41,17 @@ def build_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
 
     core = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
     core.normalizer = normalizers.Sequence(
-        [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase(), normalizers.Replace("-", " ")]
+        [
+            normalizers.NFKD(),
+            normalizers.StripAccents(),
+            normalizers.Lowercase(),
+            normalizers.Replace("-", " "),
+        ]
     )
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation("isolated")]
     )
-    letters = [c for c in "abcdefghijklmnopqrstuvwxyz0123456789&'" + _PUNCTUATION]
+    letters = list("abcdefghijklmnopqrstuvwxyz0123456789&'" + _PUNCTUATION)
     core.train_from_iterator(
         [*texts, *letters],
         trainers.BpeTrainer(

@@ -25,7 +25,7 @@ from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import canonical_json, sha256_bytes
 from pathagent_tools.core.vocabulary import SLOTS
 
-__all__ = ["evaluate", "render_tiles", "train"]
+__all__ = ["TrainingRun", "evaluate", "render_tiles", "train"]
 log = logging.getLogger(__name__)
 
 CHECKPOINT: Final = "checkpoint.pt"
@@ -50,9 +50,7 @@ def render_tiles(recipe: EncoderRecipe, folder: Path, *, workers: int = 2) -> di
     return stores
 
 
-def train(
-    recipe: str | Path, out: Path, *, minutes: float | None = None, tiles: Path | None = None
-) -> Path:
+def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles: Path | None = None) -> Path:
     """Train by a recipe into `out`; returns `out/model`, a folder that `load_encoder` opens.
 
     minutes: stop after so long (a later call resumes exactly there). tiles: where tiles are rendered and
@@ -63,7 +61,7 @@ def train(
     plan = load_recipe(recipe)
     out.mkdir(parents=True, exist_ok=True)
     stores = render_tiles(plan, tiles or out / "tiles")
-    run = _Run(plan, out, stores["train"])
+    run = TrainingRun(plan, out, stores["train"])
     run.restore()
     if not run.go(minutes):
         log.warning("stopped at step %d of %d: run the same command again to go on", run.step, run.steps)
@@ -74,7 +72,7 @@ def train(
     return folder
 
 
-class _Run:
+class TrainingRun:
     """Model, optimiser and position of one training run."""
 
     def __init__(self, plan: EncoderRecipe, out: Path, store: tilestore.TileStore) -> None:
@@ -114,8 +112,8 @@ class _Run:
         """Train to the end (True) or until the time is up (False); checkpoints on the way."""
         start = saved = time.monotonic()
         self.model.train()
-        for batch in self._batches():
-            row = self._update(batch)
+        for batch in self.batches():
+            row = self.update(batch)
             if self.step % 10 == 0 or self.step == self.steps:
                 self._write_log(row | {"step": self.step, "seconds": round(time.monotonic() - start, 1)})
             now = time.monotonic()
@@ -162,7 +160,7 @@ class _Run:
         encoder_model.write_config(folder, self.config, self.tokenizer)
         encoder_model.save_weights(self.model.eval(), folder)
 
-    def _batches(self) -> Iterator[np.ndarray[Any, Any]]:
+    def batches(self) -> Iterator[np.ndarray[Any, Any]]:
         """Index batches from the present step on; the order of an epoch depends on (seed, epoch) alone."""
         per_epoch = len(self.store) // self.plan.batch
         while self.step < self.steps:
@@ -170,7 +168,7 @@ class _Run:
             order = np.random.default_rng([self.plan.seed, epoch]).permutation(len(self.store))
             yield order[inside * self.plan.batch : (inside + 1) * self.plan.batch]
 
-    def _update(self, index: np.ndarray[Any, Any]) -> dict[str, float]:
+    def update(self, index: np.ndarray[Any, Any]) -> dict[str, float]:
         """One optimiser step on one batch."""
         import torch
 
@@ -198,7 +196,11 @@ class _Run:
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
         self.step += 1
-        return {"match": round(match.item(), 4), "slots": round(slots.item(), 4), "scale": round(scale.item(), 2)}
+        return {
+            "match": round(match.item(), 4),
+            "slots": round(slots.item(), 4),
+            "scale": round(scale.item(), 2),
+        }
 
     def _slot_loss(self, embedded: Any, facts: words.TileFacts) -> Any:
         import torch

@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,40 +70,39 @@ class Budget(Frozen):
         return self.lr * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * x)))
 
 
-def optimizers(modules: Iterable[nn.Module], budget: Budget) -> list[torch.optim.Optimizer]:
+def optimizers(
+    modules: Mapping[str, nn.Module], budget: Budget, rates: Mapping[str, float]
+) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the towers, AdamW for embeddings, norms, biases and heads.
 
     Muon (Jordan et al. 2024, in torch as `torch.optim.Muon`) learns more per step than AdamW, which
-    counts where a stage has minutes; its update is scaled to AdamW's, so both share one rate.
+    counts where a stage has minutes; its update is scaled to AdamW's, so both share one rate. `rates`
+    scales the rate of single modules. A parameter that two modules hold belongs to the first.
     """
     import torch
 
-    matrices, rest, plain = [], [], []
-    for module in modules:
+    kinds: dict[str, list[dict[str, Any]]] = {"muon": [], "adamw": []}
+    seen: set[int] = set()
+    for key, module in modules.items():
+        sorted_out: dict[str, list[nn.Parameter]] = {"matrices": [], "tables": [], "plain": []}
         for name, parameter in module.named_parameters():
-            if not parameter.requires_grad:
+            if not parameter.requires_grad or id(parameter) in seen:
                 continue
+            seen.add(id(parameter))
             inside = ".layers." in f".{name}" or "blocks." in name
-            if parameter.ndim == 2 and inside:
-                matrices.append(parameter)
-            elif parameter.ndim >= 2:
-                rest.append(parameter)
-            else:
-                plain.append(parameter)
-    found: list[torch.optim.Optimizer] = []
-    if matrices:
-        found.append(
-            torch.optim.Muon(
-                matrices, lr=budget.lr, weight_decay=budget.weight_decay, adjust_lr_fn="match_rms_adamw"
+            kind = (
+                "plain" if parameter.ndim < 2 else "matrices" if parameter.ndim == 2 and inside else "tables"
             )
-        )
-    found.append(
-        torch.optim.AdamW(
-            [{"params": rest, "weight_decay": budget.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=budget.lr,
-            betas=(0.9, 0.98),
-        )
-    )
+            sorted_out[kind].append(parameter)
+        for kind, parameters in sorted_out.items():
+            if parameters:
+                group = {"params": parameters, "scale": rates.get(key, 1.0)}
+                group["weight_decay"] = 0.0 if kind == "plain" else budget.weight_decay
+                kinds["muon" if kind == "matrices" else "adamw"].append(group)
+    found: list[torch.optim.Optimizer] = []
+    if kinds["muon"]:
+        found.append(torch.optim.Muon(kinds["muon"], lr=budget.lr, adjust_lr_fn="match_rms_adamw"))
+    found.append(torch.optim.AdamW(kinds["adamw"], lr=budget.lr, betas=(0.9, 0.98)))
     return found
 
 
@@ -120,9 +119,11 @@ class Stage:
     loss: Callable[[int], tuple[torch.Tensor, Metrics]]
     evaluate: Callable[[], Metrics]
     keep_best: Callable[[Metrics], None]
+    rates: Mapping[str, float] = field(default_factory=dict)
     step: int = 0
     seconds: float = 0.0
     best: float = -math.inf
+    finished: bool = False
     sums: dict[str, float] = field(default_factory=dict)
 
 
@@ -135,6 +136,7 @@ def _save(stage: Stage, optim: list[torch.optim.Optimizer]) -> None:
         "step": stage.step,
         "seconds": stage.seconds,
         "best": stage.best,
+        "finished": stage.finished,
     }
     part = stage.folder / f".state.{os.getpid()}.tmp"
     torch.save(state, part)
@@ -150,6 +152,7 @@ def _load(stage: Stage, optim: list[torch.optim.Optimizer]) -> None:
     for optimizer, saved in zip(optim, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     stage.step, stage.seconds, stage.best = state["step"], state["seconds"], state["best"]
+    stage.finished = state["finished"]
 
 
 def _write_log(stage: Stage, row: Metrics) -> None:
@@ -170,31 +173,31 @@ def _evaluate(stage: Stage) -> None:
         stage.keep_best(metrics)
 
 
-def run(stage: Stage, budget: Budget, *, resume: bool, log_every: int = 20) -> None:
+def run(stage: Stage, budget: Budget, *, until: float | None = None, log_every: int = 20) -> bool:
     """Train until the budget is spent; the last state and the best model are on disk afterwards.
 
-    UserError when the folder holds a state and `resume` is false, or when the loss is no longer finite
-    (the last good state is kept).
+    A state in the folder is taken up where it stopped. Returns False when the clock (`time.monotonic`)
+    passed `until` first. UserError when the loss is no longer finite (the last good state is kept).
     """
     import torch
 
     stage.folder.mkdir(parents=True, exist_ok=True)
-    optim = optimizers(stage.modules.values(), budget)
+    optim = optimizers(stage.modules, budget, stage.rates)
     if (stage.folder / "state.pt").exists():
-        if not resume:
-            raise UserError(f"{stage.folder} holds a training state: add --resume to go on, or remove it.")
         _load(stage, optim)
+    if stage.finished:
+        return True
     last = saved = evaluated = time.monotonic()
     parameters = [p for module in stage.modules.values() for p in module.parameters() if p.requires_grad]
     while (progress := budget.progress(stage.step, stage.seconds)) < 1:
         for optimizer in optim:
             for group in optimizer.param_groups:
-                group["lr"] = budget.rate(progress)
+                group["lr"] = budget.rate(progress) * group["scale"]
         loss, numbers = stage.loss(stage.step)
         if not torch.isfinite(loss):
             raise UserError(
-                f"The loss became {float(loss)} at step {stage.step}: lower `lr` in the recipe and add "
-                f"--resume; {stage.folder}/state.pt holds the last good state."
+                f"The loss became {float(loss)} at step {stage.step}: lower `lr` in the recipe and start "
+                f"in a new folder; {stage.folder}/state.pt holds the last good state."
             )
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, budget.clip)
@@ -216,5 +219,10 @@ def run(stage: Stage, budget: Budget, *, resume: bool, log_every: int = 20) -> N
         if now - evaluated > 60 * budget.evaluate_minutes:
             _evaluate(stage)
             evaluated = last = time.monotonic()
-    _save(stage, optim)
+        if until is not None and now > until:
+            _save(stage, optim)
+            return False
     _evaluate(stage)
+    stage.finished = True
+    _save(stage, optim)
+    return True

@@ -7,7 +7,8 @@ heads below are thrown away. Three kinds of target: for each 16 px patch the sha
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,6 @@ from pathagent_tools.core.vocabulary import SLOTS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-log = logging.getLogger(__name__)
 
 LABELS = 14
 NUMBERS = ("nuclei", "area_um2", "pleomorphism", "mitoses")
@@ -89,15 +88,17 @@ def loss_of(out: dict[str, Tensor], cells: Tensor, slots: Tensor, numbers: Tenso
     each = [cross_entropy(out[s].float(), slots[:, i], label_smoothing=0.02) for i, s in enumerate(SLOTS)]
     slot = torch.stack(each).mean()
     number = mse_loss(out["numbers"].float(), numbers)
-    return dense + 2 * slot + number, {"dense": dense.detach(), "slots": slot.detach(), "numbers": number.detach()}
+    return dense + 2 * slot + number, {
+        "dense": dense.detach(),
+        "slots": slot.detach(),
+        "numbers": number.detach(),
+    }
 
 
 def slot_scores(truth: NDArray[np.int64], guess: NDArray[np.int64]) -> dict[str, float]:
     """Balanced accuracy per slot and their mean (`macro`)."""
     scores = {
-        slot: balanced_accuracy(
-            [values[i] for i in truth[:, k]], [values[i] for i in guess[:, k]]
-        )
+        slot: balanced_accuracy([values[i] for i in truth[:, k]], [values[i] for i in guess[:, k]])
         for k, (slot, values) in enumerate(SLOTS.items())
     }
     return scores | {"macro": float(np.mean(list(scores.values())))}
@@ -116,48 +117,66 @@ def predict(visual: Any, heads: Any, images: Any, *, batch: int = 64) -> NDArray
     return np.concatenate(found)
 
 
+def tile_batch(
+    store: TileStore, chosen: Sequence[int], rng: np.random.Generator, *, colour: float
+) -> tuple[Tensor, Tensor]:
+    """Augmented patches [N, P, C·p²] of these tiles and their class shares per patch [N, T, 4, 14]."""
+    import torch
+
+    images, turns = augment(np.stack([store.image(i) for i in chosen]), rng, colour=colour)
+    labels = np.stack([turn(store.label(i), *t) for i, t in zip(chosen, turns, strict=True)])
+    return to_patches(images), torch.from_numpy(cell_shares(labels))
+
+
 def train_visual(
     visual: Any,
+    heads: Any,
     train: TileStore,
     held_out: TileStore,
     folder: Path,
     budget: Budget,
     *,
-    batch: int = 32,
-    colour: float = 0.03,
-    resume: bool = False,
+    batch: int = 48,
+    colour: float = 0.08,
     bf16: bool = True,
-) -> Metrics:
-    """Train `visual` in place; returns the last held-out balanced slot accuracies.
+    until: float | None = None,
+) -> bool:
+    """Train `visual` and `heads` in place; False when the clock passed `until` first.
 
-    `folder` receives the resumable state and the log.
+    `folder` receives the resumable state and the log, with balanced slot accuracies on `held_out`.
     """
     import torch
 
-    heads = build_heads(visual.config.out_hidden_size, seed=budget.seed)
-    slots, numbers = targets(train)
+    slots, numbers = (torch.from_numpy(x) for x in targets(train))
     truth, _ = targets(held_out)
-    last: Metrics = {}
 
     def loss(step: int) -> tuple[Tensor, Metrics]:
         rng = np.random.default_rng([budget.seed, 1, step])
-        chosen = rng.integers(len(train), size=batch)
-        images, turns = augment(np.stack([train.image(i) for i in chosen]), rng, colour=colour)
-        labels = np.stack([turn(train.label(i), *t) for i, t in zip(chosen, turns, strict=True)])
+        chosen = epoch_batch(len(train), batch, step, budget.seed)
+        patches, cells = tile_batch(train, chosen, rng, colour=colour)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            out = read_heads(heads, *encode(visual, to_patches(images)))
-        cells = torch.from_numpy(cell_shares(labels))
-        return loss_of(out, cells, torch.from_numpy(slots[chosen]), torch.from_numpy(numbers[chosen]))
+            out = read_heads(heads, *encode(visual, patches))
+        return loss_of(out, cells, slots[chosen], numbers[chosen])
 
     def evaluate() -> Metrics:
         scores = slot_scores(truth, predict(visual, heads, _Images(held_out)))
-        last.clear()
-        last.update({k: round(v, 4) for k, v in scores.items()}, score=scores["macro"])
-        return last
+        return {k: round(v, 4) for k, v in scores.items()} | {"score": scores["macro"]}
 
     stage = Stage(folder, {"visual": visual, "heads": heads}, loss, evaluate, lambda _: None)
-    run(stage, budget, resume=resume)
-    return last
+    return run(stage, budget, until=until)
+
+
+def epoch_batch(n: int, batch: int, step: int, seed: int) -> list[int]:
+    """Which of `n` items step `step` sees: every item once an epoch, in an order of its own."""
+    found: list[int] = []
+    for k in range(step * batch, (step + 1) * batch):
+        found.append(int(_order(n, k // n, seed)[k % n]))
+    return found
+
+
+@lru_cache(maxsize=4)
+def _order(n: int, epoch: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, 2, epoch]).permutation(n)
 
 
 class _Images:

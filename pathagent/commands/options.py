@@ -33,4 +33,7 @@ Seconds = Annotated[float | None, typer.Option("--seconds", min=1, help="Time li
 Notes = Annotated[
     Path | None, typer.Option("--notes", help="Text file with history or earlier reports, quoted as such.")
 ]
-Specimen = Annotated[str | None, typer.Option("--specimen", help="Specimen type of the synoptic elements.")]
+Specimen = Annotated[
+    str | None,
+    typer.Option("--specimen", help="Specimen type, such as breast, whose required elements are listed."),
+]

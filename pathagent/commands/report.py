@@ -51,14 +51,16 @@ def report(
     seconds: Seconds = None,
     seed: Seed = 0,
     review: Annotated[
-        bool, typer.Option("--review", help="Stop for a human decision before the end.")
+        bool, typer.Option("--review", help="Pause for a human decision: pathagent review.")
     ] = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
     """Draft an evidence-linked report of a case. Research use only."""
     from pathagent.api import draft_report
+    from pathagent.rules.synoptic import specimen_of
 
+    kind = None if specimen is None else specimen_of(specimen)
     folder = out or Path(f"{slides[0].stem or slides[0].name}-report")
     check_folder(folder, force=force)
     with shown_progress() as progress:
@@ -66,7 +68,7 @@ def report(
             slides,
             question=question,
             notes=read_notes(notes),
-            specimen=specimen,
+            specimen=kind,
             profile=profile,
             mpp=mpp,
             mpp_csv=mpp_csv,

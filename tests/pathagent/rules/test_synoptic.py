@@ -7,7 +7,7 @@ import pytest
 from pathagent.rules import legality, synoptic
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.records import Hypothesis, Measurement
-from tests.pathagent.report.cases import evidence, findings
+from report_cases import evidence, findings
 
 CARCINOMA = [Hypothesis(diagnosis="adenocarcinoma", grade="grade 2", probability=0.8)]
 LOOKS = [

@@ -20,7 +20,8 @@ class OpenClipEncoder:
     """An open_clip model with its tokenizer. Deterministic and safe to share between threads.
 
     `model` must be in evaluation mode. `logit_scale` is the factor on cosines that the model was trained
-    with: softmax over classes uses it, and only for ranking. `folder` holds the weights and what ships beside them.
+    with: softmax over classes uses it, and only for ranking. `folder` holds the weights and what ships
+    beside them.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class OpenClipEncoder:
         self.folder = folder
         self.model = model.to(device=device, memory_format=torch.channels_last)
         self.device = device
-        self.logit_scale = float(model.logit_scale.exp())
+        self.logit_scale = float(model.logit_scale.detach().exp())
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
         self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
@@ -98,7 +99,7 @@ class OpenClipEncoder:
         """Tiles as the network's input: float [N, 3, tile_px, tile_px], normalised, channels last."""
         import torch
 
-        x = torch.from_numpy(np.ascontiguousarray(tiles)).to(self.device).permute(0, 3, 1, 2)
+        x = torch.from_numpy(np.array(tiles)).to(self.device).permute(0, 3, 1, 2)
         x = (x.to(torch.float32) / 255 - self._mean) / self._std
         return x.contiguous(memory_format=torch.channels_last)
 

@@ -116,7 +116,9 @@ def channel_statistics(encoder: SlideEncoder, tiles: NDArray[np.uint8]) -> Float
     return np.concatenate(rows) if rows else np.empty((0, len(reference_of(encoder).mean)), np.float32)
 
 
-def fit_reference(statistics: Floats, *, shrinkage: float, tile_limit: float, slide_limit: float) -> DomainReference:
+def fit_reference(
+    statistics: Floats, *, shrinkage: float, tile_limit: float, slide_limit: float
+) -> DomainReference:
     """Mean, deviation and whitening of training tiles' channel statistics [N, S].
 
     shrinkage: added to each eigenvalue of the correlation matrix, so that directions that hardly vary in

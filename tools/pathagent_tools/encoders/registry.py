@@ -115,7 +115,9 @@ def _open(folder: Path, source: str) -> tuple[Any, Any, dict[str, Any]]:
 
 def _require_files(folder: Path, source: str) -> None:
     if not folder.is_dir():
-        raise UserError(f"No folder {folder}: give {_LOCAL}/path/to/folder that holds {CONFIG} and {WEIGHTS}.")
+        raise UserError(
+            f"No folder {folder}: give {_LOCAL}/path/to/folder that holds {CONFIG} and {WEIGHTS}."
+        )
     if not (folder / CONFIG).is_file():
         raise UserError(f"{source} has no {CONFIG}: not an open_clip model folder.")
     if (folder / WEIGHTS).is_file():
@@ -124,7 +126,8 @@ def _require_files(folder: Path, source: str) -> None:
     if pickled:
         raise UserError(
             f"{source} has only pickled weights ({', '.join(pickled)}), which are not loaded. Save them as "
-            f"{WEIGHTS}: safetensors.torch.save_file(torch.load({pickled[0]!r}, weights_only=True), {WEIGHTS!r})"
+            f"{WEIGHTS}: safetensors.torch.save_file("
+            f"torch.load({pickled[0]!r}, weights_only=True), {WEIGHTS!r})"
         )
     raise UserError(
         f"{source} has no {WEIGHTS}. Train an encoder with: pathagent finetune encoder --out runs/encoder"
@@ -136,8 +139,8 @@ def _check_against_card(folder: Path, card: ModelCard) -> None:
         path = folder / name
         if not path.is_file() or sha256_file(path) != digest:
             raise UserError(
-                f"{path} is not the file that {CARD_NAME} describes (incomplete download or changed weights). "
-                "Restore it, or train again: pathagent finetune encoder --out runs/encoder"
+                f"{path} is not the file that {CARD_NAME} describes (incomplete download or changed "
+                "weights). Restore it, or train again: pathagent finetune encoder --out runs/encoder"
             )
 
 

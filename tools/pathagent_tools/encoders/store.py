@@ -68,9 +68,7 @@ def write_features(
         with h5py.File(part, "w") as out:
             for name, array in (("coords", coords), ("features", features)):
                 chunks = (CHUNK_ROWS, array.shape[1])
-                out.create_dataset(
-                    name, data=array, chunks=chunks, maxshape=(None, array.shape[1])
-                )
+                out.create_dataset(name, data=array, chunks=chunks, maxshape=(None, array.shape[1]))
             out["coords"].attrs.update(_coords_attributes(key, path))
             out["features"].attrs.update({"name": key.slide, "savetodir": str(path.parent), "created": now})
             out["features"].attrs.update(key.attributes())

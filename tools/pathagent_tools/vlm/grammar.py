@@ -149,7 +149,7 @@ def slot_probabilities(
         lead = text[starts[step] : begin] if starts[step] < begin else ""
         options = trace.steps[step].alternatives or {trace.steps[step].token: 1.0}
         for token, probability in options.items():
-            said = lead and token_text(token).removeprefix(lead) or token_text(token)
+            said = (lead and token_text(token).removeprefix(lead)) or token_text(token)
             fits = [v for v in values if _agree(f'{v}"', known + said)]
             for value in fits:
                 shares[value] += probability / len(fits)

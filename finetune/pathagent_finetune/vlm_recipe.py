@@ -1,0 +1,57 @@
+"""The recipe of the embedded VLM: which tiles, which sizes, how long each stage trains."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from pathagent_finetune.architecture import VLMSize
+from pathagent_finetune.encoder_recipe import TileSets
+from pathagent_finetune.loop import Budget
+from pathagent_tools.core.errors import UserError
+from pathagent_tools.core.geometry import Frozen
+
+
+class VLMRecipe(Frozen):
+    """Everything that decides the weights, but the code."""
+
+    id: str
+    version: str
+    seed: int
+    mpp: float = Field(gt=0)
+    tiles: TileSets
+    size: VLMSize
+    vision: Budget
+    vision_batch: int = Field(gt=0)
+    joint: Budget
+    joint_tiles: int = Field(gt=0, description="examples with an image per step")
+    joint_texts: int = Field(gt=0, description="examples without an image per step")
+    colour: float = Field(ge=0, description="see vision_batch.augment")
+    auxiliary_weight: float = Field(ge=0, description="of the visual heads' loss in the joint stage")
+    visual_rate: float = Field(gt=0, description="learning rate of the visual tower in the joint stage")
+    tokenizer_texts: int = Field(gt=0)
+    evaluate_tiles: int = Field(gt=0)
+    bf16: bool
+    threads: int = Field(gt=0)
+
+
+def load_recipe(recipe: str | Path) -> VLMRecipe:
+    """A recipe file, or one that ships with the package by name (`vlm`). UserError names the fault."""
+    import yaml
+
+    path = Path(recipe)
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+    else:
+        folder = files("pathagent_finetune") / "recipes"
+        shipped = folder / f"{recipe}.yaml"
+        if not shipped.is_file():
+            names = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+            raise UserError(f"No recipe {str(recipe)!r}: give a YAML file or one of {', '.join(names)}.")
+        text = shipped.read_text(encoding="utf-8")
+    try:
+        return VLMRecipe.model_validate(yaml.safe_load(text))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise UserError(f"Recipe {recipe} cannot be used: {error}") from None

@@ -1,0 +1,63 @@
+"""The scorer cannot be fooled by silence, by wrong places, or by answers that only look right."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pathagent_eval import questions
+from pathagent_eval.controls import BlankImages
+from pathagent_eval.lesions import looked_at, on_background
+from pathagent_tools.core.geometry import Region
+from pathagent_tools.core.protocols import Completion, ModelRequest
+from pathagent_tools.vlm import roles
+
+CLASSES = np.zeros((10, 10), np.uint8)
+CLASSES[:, :5] = 2
+TRUTH = SimpleNamespace(
+    mpp=0.5,
+    lesion_polygons=(((0, 0), (100, 0), (100, 100), (0, 100)),),
+    tissue_map=SimpleNamespace(array=lambda: CLASSES, um_per_cell=16.0),
+)
+
+
+def report(x: int, y: int) -> SimpleNamespace:
+    region = Region(slide="S1", x=x, y=y, width=64, height=64, mpp=1)
+    return SimpleNamespace(evidence=[SimpleNamespace(region=region)])
+
+
+def test_a_look_beside_the_lesion_is_not_a_hit() -> None:
+    assert looked_at(report(50, 50), TRUTH) is True  # type: ignore[arg-type]
+    assert looked_at(report(150, 0), TRUTH) is False  # type: ignore[arg-type]
+    assert looked_at(SimpleNamespace(evidence=[]), TRUTH) is False  # type: ignore[arg-type]
+    TRUTH_NONE = SimpleNamespace(lesion_polygons=())
+    assert looked_at(report(0, 0), TRUTH_NONE) is None  # type: ignore[arg-type]
+
+
+def test_background_is_told_from_tissue() -> None:
+    inside, outside = (Region(slide="S1", x=x, y=0, width=64, height=64, mpp=1) for x in (0, 250))
+    assert not on_background(inside, TRUTH)  # type: ignore[arg-type]
+    assert on_background(outside, TRUTH)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("said", "right"), [("yes", True), ("Yes.", True), ("", False), ("yes or no", False)]
+)
+def test_only_the_answer_itself_is_right(said: str, right: bool) -> None:
+    assert questions.same_answer(said, "yes") is right
+
+
+def test_a_blind_model_gets_no_pixels() -> None:
+    seen: list[ModelRequest] = []
+
+    class Recorder:
+        id, revision, tile_px, tile_mpp = "recorder", "0", 192, 1.0
+
+        def generate(self, requests: list[ModelRequest]) -> list[Completion]:
+            seen.extend(requests)
+            return []
+
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    BlankImages(Recorder()).generate([roles.describe(image, field_um=192)])
+    assert (seen[0].images[0] == 255).all()
+    assert seen[0].user == roles.describe(image, field_um=192).user

@@ -1,0 +1,104 @@
+"""What the VLM is taught: targets fit the grammar, beliefs follow the evidence, held-out words stay out."""
+
+from random import Random
+
+import pytest
+
+from pathagent_finetune.corpus import examples, sentences, simulate
+from pathagent_finetune.corpus.questions import UNKNOWABLE, draw_question
+from pathagent_tools.core.records import Findings
+from pathagent_tools.core.scoring import facts
+from pathagent_tools.core.vocabulary import NOT_ASSESSABLE
+from pathagent_tools.phantom.questions import question_table
+from pathagent_tools.vlm.schema_check import fault
+
+HINTS = ("stroma", "solid tumour nests", "necrosis")
+
+
+def look(**slots: str) -> Findings:
+    plain = {
+        "tissue": "stroma",
+        "architecture": "none",
+        "nuclear_grade": "none",
+        "mitoses": "none",
+        "necrosis": "absent",
+        "inflammation": "none",
+        "artifact": "none",
+        "stain": "balanced",
+    }
+    return Findings.model_validate(plain | slots)
+
+
+def ledger(*looks: Findings) -> list[simulate.Evidence]:
+    return [simulate.evidence_of(i + 1, f, "centre") for i, f in enumerate(looks)]
+
+
+TUMOUR = look(tissue="invasive tumour", architecture="solid nests", nuclear_grade="high", mitoses="many")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_target_is_an_answer_that_the_schema_allows(seed: int) -> None:
+    rng = Random(seed)
+    case = simulate.draw_case(seed)
+    asked = draw_question(rng, diagnosis=case.diagnosis)
+    made = [
+        examples.describe_example(simulate.random_findings(rng), 0, rng),
+        examples.verify_tile_example(case.evidence[0].findings or look(), 0, rng),
+        examples.diagnose_example(case, rng),
+        examples.judge_example(case, rng),
+        examples.write_example(case, rng),
+        examples.verify_case_example(case, rng),
+        examples.navigate_example(seed, HINTS, rng),
+        examples.answer_example(case, asked.kind, asked.topic, asked.text, rng, options=asked.options),
+    ]
+    for example in made:
+        assert fault(example.target, example.request.schema) is None, example.target_text
+
+
+def test_belief_follows_the_evidence() -> None:
+    tumour = simulate.differential(ledger(*[TUMOUR] * 3, *[look()] * 5))[0]
+    assert (tumour.diagnosis, tumour.grade) == ("solid carcinoma", "grade 3")
+    assert tumour.probability > 0.9
+    normal = simulate.differential(ledger(*[look()] * 12))[0]
+    assert normal.diagnosis == "no significant abnormality"
+
+
+def test_one_misread_look_is_not_yet_a_settled_tumour() -> None:
+    single = look(tissue="invasive tumour", architecture="irregular glands", nuclear_grade="low")
+    few = ledger(single, *[look()] * 3)
+    settled = ledger(*[TUMOUR] * 4, *[look()] * 6)
+    assert simulate.differential(few)[0].probability < simulate.differential(settled)[0].probability
+    assert simulate.sufficiency(settled)[0]
+    assert not simulate.sufficiency(ledger(*[look()] * 3))[0]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_report_sentences_say_what_the_ledger_shows(seed: int) -> None:
+    case = simulate.draw_case(seed)
+    leading = simulate.differential(case.evidence)[0]
+    expected = {k: v for k, (v, _) in sentences.lesion_facts(case.evidence, leading).items()}
+    written = sentences.report_sentences(case.evidence, leading, Random(seed))
+    found = facts.extract(" ".join(str(s["text"]) for s in written))
+    assert facts.recall(found, expected | {"diagnosis": leading.diagnosis}) == 1
+    known = {e.id for e in case.evidence}
+    assert all(s["cites"] and set(s["cites"]) <= known for s in written)  # type: ignore[arg-type, call-overload]
+
+
+def test_held_out_wordings_are_never_drawn() -> None:
+    table = question_table()
+    asked = {draw_question(Random(i), diagnosis="adenoma").text for i in range(4000)}
+    for language, words in table["languages"].items():
+        for pattern in ("presence", "value"):
+            for held_out in words[pattern][-table["held_out"][language] :]:
+                start = held_out.split("{")[0]
+                assert len(start) < 4 or not any(text.startswith(start) for text in asked)
+
+
+def test_what_a_slide_cannot_tell_is_taught_as_such() -> None:
+    case = simulate.draw_case(3)
+    example = examples.answer_example(case, "not_assessable", UNKNOWABLE[0], "Is HER2 positive?", Random(0))
+    assert example.target == {
+        "class": "cannot be told from this slide",
+        "answer": NOT_ASSESSABLE,
+        "cites": [],
+    }
