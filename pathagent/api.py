@@ -143,7 +143,10 @@ def resume_review(
     from pathagent import runs
     from pathagent.drafting import Outcome, draft
 
-    record = runs.load_record(runs.run_folder(_key_of(run)))
+    key, folder = _key_of(run)
+    record = runs.load_record(runs.run_folder(key))
+    if folder is not None:
+        record = record.model_copy(update={"out": str(folder)})
     outcome = Outcome()
     given = {"vlm": vlm, "encoder": encoder, "vlm_url": record.vlm_url, "vlm_model": record.vlm_model}
     with _resources(record.case, record.profile, **given) as resources:
@@ -153,11 +156,14 @@ def resume_review(
     return cast("Report", outcome.report)
 
 
-def _key_of(run: str | Path) -> str:
+def _key_of(run: str | Path) -> tuple[str, Path | None]:
+    """(run key, output folder if that was given)."""
     import json
 
     path = Path(run) / "run.json"
-    return str(json.loads(path.read_text(encoding="utf-8"))["run"]) if path.is_file() else str(run)
+    if not path.is_file():
+        return str(run), None
+    return str(json.loads(path.read_text(encoding="utf-8"))["run"]), Path(run).resolve()
 
 
 def _finish(slides: Slides, progress: Progress | None, **arguments: Any) -> Report:
@@ -188,8 +194,10 @@ def _events(
     **asked: Any,
 ) -> Iterator[Event]:
     from pathagent.drafting import draft
+    from pathagent.rules.synoptic import specimen_of
     from pathagent.runs import RunRecord
 
+    specimen_of(asked.get("specimen"))
     if out is not None:
         from pathagent.report import check_out
 
@@ -229,10 +237,9 @@ def _inputs(slides: Slides) -> tuple[SlideInput, ...]:
 
 
 def _resources(case: Case, profile: str, **models: Any) -> Resources:
-    from pathagent_tools.vlm.profile import load_profile
-
     from pathagent.resources import Resources
     from pathagent.runs import cache_dir
+    from pathagent_tools.vlm.profile import load_profile
 
     return Resources(
         case=case,

@@ -9,14 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from pathagent_finetune.word_pieces import EOS, PAD
 from pathagent_tools.core.files import write_text_atomic
 from pathagent_tools.core.geometry import Frozen
-
-PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
-_SPECIAL: Final = ("<pad>", "<bos>", "<eos>", "<unk>")
-_PUNCTUATION: Final = ".,;:?!()/"
 
 
 class ModelShape(Frozen):
@@ -29,46 +26,6 @@ class ModelShape(Frozen):
     text_heads: int = 3
     vocabulary: int = 1024
     context: int = 40
-
-
-def build_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
-    """A lower-casing word-piece-like BPE over `texts` as a transformers tokenizer.
-
-    Unseen words fall apart into known pieces, down to single letters.
-    """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    core = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
-    core.normalizer = normalizers.Sequence(
-        [
-            normalizers.NFKD(),
-            normalizers.StripAccents(),
-            normalizers.Lowercase(),
-            normalizers.Replace("-", " "),
-        ]
-    )
-    core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation("isolated")]
-    )
-    letters = list("abcdefghijklmnopqrstuvwxyz0123456789&'" + _PUNCTUATION)
-    core.train_from_iterator(
-        [*texts, *letters],
-        trainers.BpeTrainer(
-            vocab_size=vocabulary,
-            special_tokens=list(_SPECIAL),
-            initial_alphabet=letters,
-            end_of_word_suffix="</w>",
-            show_progress=False,
-        ),
-    )
-    core.post_processor = processors.TemplateProcessing(
-        single="<bos> $A <eos>", special_tokens=[("<bos>", BOS), ("<eos>", EOS)]
-    )
-    core.decoder = decoders.BPEDecoder(suffix="</w>")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
-    )
 
 
 def open_clip_config(

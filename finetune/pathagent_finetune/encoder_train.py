@@ -21,6 +21,7 @@ from pathagent_finetune import captions as words
 from pathagent_finetune import encoder_model, tilestore
 from pathagent_finetune.encoder_eval import evaluate
 from pathagent_finetune.encoder_recipe import EncoderRecipe, load_recipe
+from pathagent_finetune.word_pieces import build_tokenizer
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import canonical_json, sha256_bytes
 from pathagent_tools.core.vocabulary import SLOTS
@@ -87,7 +88,7 @@ class TrainingRun:
         self.facts = words.facts_of(self.findings, self.fractions)
         self.mean, self.std = colour_statistics(store)
         texts = words.all_texts(TOKENIZER_TEXTS, plan.seed)
-        self.tokenizer = encoder_model.build_tokenizer(texts, plan.shape.vocabulary)
+        self.tokenizer = build_tokenizer(texts, plan.shape.vocabulary)
         self.config = encoder_model.open_clip_config(
             plan.shape, tile_px=plan.tile_px, vocabulary=len(self.tokenizer), mean=self.mean, std=self.std
         )

@@ -69,10 +69,11 @@ def _look(evidence: Evidence, slide: SlideRecord, bounds: Bounds) -> dict[str, A
         "sentence": evidence.sentence or "",
         "pixels_sha256": evidence.pixels_sha256,
     }
-    numbers = {**_numbers(evidence.measurements)}
+    numbers = _numbers(evidence.measurements)
     if evidence.confidence is not None:
         numbers["confidence"] = evidence.confidence
-    return _feature(f"{evidence.id} {seen(evidence)}", name, evidence.region, slide, bounds, numbers, metadata)
+    label = f"{evidence.id} {seen(evidence)}"
+    return _feature(label, name, evidence.region, slide, bounds, numbers, metadata)
 
 
 def _candidate(candidate: Candidate, slide: SlideRecord, bounds: Bounds) -> dict[str, Any]:

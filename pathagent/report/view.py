@@ -95,6 +95,12 @@ class ClaimView:
     cited: tuple[Field, ...]
     lost: tuple[str, ...]
 
+    @property
+    def tone(self) -> str:
+        """The verdict as a style: `supported`, `not-assessable`, …, or `rule` for what code says."""
+        by_code = self.claim.written_by == "rule" and self.claim.verdict == "supported"
+        return "rule" if by_code else self.claim.verdict.replace(" ", "-")
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -111,6 +117,11 @@ class View:
     set_aside: tuple[ClaimView, ...]
     basis: str
     provenance: tuple[tuple[str, str], ...]
+
+    @property
+    def why(self) -> str:
+        """The run's own sentence, without what the headline has said already."""
+        return self.report.outcome_text.removeprefix("No diagnosis is drafted").lstrip(".: ")
 
     @property
     def shows_hints(self) -> bool:
@@ -166,9 +177,7 @@ def _slide_view(record: SlideRecord, report: Report, overview: Overview) -> Slid
     )
 
 
-def _pins(
-    places: Sequence[tuple[str, str, Region, bool]], shown: Map, label_px: float
-) -> tuple[Pin, ...]:
+def _pins(places: Sequence[tuple[str, str, Region, bool]], shown: Map, label_px: float) -> tuple[Pin, ...]:
     height, width = shown.rgb.shape[:2]
     boxes = [_visible(shown.box(region), _SMALLEST_BOX * max(width, height)) for _, _, region, _ in places]
     sizes = [(label_px * (0.32 + 0.62 * len(name)), label_px * 1.08) for name, _, _, _ in places]
@@ -212,15 +221,24 @@ def _findings(look: Evidence) -> tuple[tuple[str, str], ...]:
 def _claim_view(claim: Claim, fields: Mapping[str, Field]) -> ClaimView:
     return ClaimView(
         claim=claim,
-        verdict=words.VERDICTS[claim.verdict],
+        verdict=_verdict(claim),
         cited=tuple(fields[i] for i in claim.evidence if i in fields),
         lost=tuple(i for i in claim.evidence if i not in fields),
     )
 
 
+def _verdict(claim: Claim) -> str:
+    """What the badge says: no model judged what code computed."""
+    if claim.written_by == "rule" and claim.verdict == "supported":
+        return words.COMPUTED if claim.section == "measurements" else words.BY_RULE
+    return words.VERDICTS[claim.verdict]
+
+
 def _by_section(claims: Sequence[ClaimView]) -> tuple[tuple[str, tuple[ClaimView, ...]], ...]:
-    found = {title: tuple(c for c in claims if c.claim.section == key) for key, title in words.SECTIONS.items()}
-    return tuple((title, listed) for title, listed in found.items() if listed)
+    found = (
+        (title, tuple(c for c in claims if c.claim.section == key)) for key, title in words.SECTIONS.items()
+    )
+    return tuple((title, listed) for title, listed in found if listed)
 
 
 def _basis(report: Report) -> str:

@@ -31,20 +31,23 @@ MEANING: Final[dict[Outcome, str]] = {
         "would say of it is withheld. Measurements need no model and are given; so are regions worth a look."
     ),
     "not H&E": (
-        "Morphology is read on haematoxylin and eosin only. On any other stain the same colours mean something "
-        "else, so nothing is described or measured from them."
+        "Morphology is read on haematoxylin and eosin only. On any other stain the same colours mean "
+        "something else, so nothing is described or measured from them."
     ),
     "wrong colours": (
         "Tissue and background are in colours that no H&E scan has, as when red and blue are exchanged or a "
         "colour space is misread. Export the slide again, or open it in another reader, and compare."
     ),
-    "no tissue": "The whole slide was searched at low power. If you see tissue on it, the scan may be very pale.",
+    "no tissue": (
+        "The whole slide was searched at low power. If you see tissue on it, the scan may be very pale."
+    ),
     "unusable quality": (
-        "Too little of the tissue is sharp and free of artifacts. A new scan of the same glass may be readable."
+        "Too little of the tissue is sharp and free of artifacts. A new scan of the same glass may be "
+        "readable."
     ),
     "resolution too coarse": (
-        "Nuclei cannot be told apart at this resolution, so the models do not look and nuclei are not measured. "
-        "A scan at 0.5 µm per pixel or finer can be read."
+        "Nuclei cannot be told apart at this resolution, so the models do not look and nuclei are not "
+        "measured. A scan at 0.5 µm per pixel or finer can be read."
     ),
 }
 
@@ -54,6 +57,9 @@ VERDICTS: Final[dict[Verdict, str]] = {
     "unsupported": "Not supported by evidence",
     "not assessable": "Not assessable from this material",
 }
+
+BY_RULE: Final = "Set by rule"
+COMPUTED: Final = "Computed from the pixels"
 
 SECTIONS: Final = {
     "answer": "Answer",

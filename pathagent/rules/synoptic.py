@@ -161,7 +161,7 @@ def _withheld(element: Element, outcome: Outcome, otherwise: str) -> SynopticFie
     """Nothing to fill from: by the nature of the material, or because no one got that far."""
     if outcome in ("report", "insufficient evidence"):
         return _filled(element, otherwise, "not found")
-    return _filled(element, f"{NOT_ASSESSABLE}: {outcome}", "not assessable")
+    return _filled(element, f"not read: {outcome}", "not assessable")
 
 
 def _filled(

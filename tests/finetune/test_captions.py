@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pathagent_finetune import captions as words
+from pathagent_finetune.word_pieces import BOS, EOS, build_tokenizer
 from pathagent_tools.core.records import Findings
 from pathagent_tools.core.vocabulary import SLOTS
 from pathagent_tools.encoders.reading import class_keys
@@ -83,3 +84,12 @@ def test_held_out_wordings_never_come_out_of_the_training_patterns() -> None:
 @pytest.mark.parametrize("slot", [s for s in SLOTS if s not in ("tissue", "architecture")])
 def test_details_name_only_known_values(slot: str) -> None:
     assert set(words.wordings()["details"][slot]) <= set(SLOTS[slot])
+
+
+def test_the_same_texts_give_the_same_vocabulary_and_no_word_is_lost() -> None:
+    texts = words.all_texts(400)
+    one, two = (build_tokenizer(texts, 300) for _ in range(2))
+    assert one.get_vocab() == two.get_vocab() and len(one) <= 300
+    ids = one("Zygöte-like quartz!").input_ids
+    assert ids[0] == BOS and ids[-1] == EOS and one.unk_token_id not in ids
+    assert one.decode(ids, skip_special_tokens=True).split() == ["zygote", "like", "quartz", "!"]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from stand_ins import PROFILE, ColourEncoder, LookingModel
+from stand_ins import draft_tiny
 from tiny_slides import paint, write_slide
 
 from pathagent_tools.core.records import Report
@@ -36,17 +35,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def _draft(slides: Any, *, task: str = "report", **arguments: Any) -> Report:
-    import pathagent
-
-    arguments = {"vlm": LookingModel(), "encoder": ColourEncoder(), "profile": PROFILE, **arguments}
-    return (pathagent.ask if task == "ask" else pathagent.draft_report)(slides, **arguments)
-
-
 @pytest.fixture
 def draft() -> Draft:
     """`pathagent.draft_report` with the tiny models and a profile that is not bound to phantoms."""
-    return _draft
+    return draft_tiny
 
 
 @pytest.fixture(scope="session")
@@ -54,4 +46,4 @@ def lesion_report(lesion_slide: Path, tmp_path_factory: pytest.TempPathFactory) 
     """The report of `lesion_slide` by an ordinary run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATHAGENT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return _draft(lesion_slide)
+        return draft_tiny(lesion_slide)

@@ -29,6 +29,9 @@ from pathagent_tools.core.records import (
 Pixels = NDArray[np.uint8]
 SIDE = 3072
 MPP = 0.5
+SPOTS = ((300, 500), (620, 380), (850, 720), (1950, 520), (2300, 350), (2450, 680), (2180, 930), (700, 1850),
+         (1000, 2150), (1080, 2480))  # fmt: skip
+"""Corners of looks, (x, y) in level-0 px."""
 
 
 @dataclass
@@ -66,7 +69,7 @@ def findings(**over: str) -> Findings:
 
 
 def evidence(number: int, *, slide: str = "S1", at: tuple[int, int] | None = None, **over: Any) -> Evidence:
-    x, y = at or (300 + 420 * (number % 5), 350 + 430 * (number // 5))
+    x, y = at or SPOTS[number % len(SPOTS)]
     fields: dict[str, Any] = {
         "id": f"E{number}",
         "region": Region(slide=slide, x=x, y=y, width=384, height=384, mpp=1.0),
@@ -164,7 +167,7 @@ DIFFERENTIAL = (
 CANDIDATES = tuple(
     Candidate(
         id=f"K{i}",
-        region=Region(slide="S1", x=500 + 500 * i, y=2300, width=384, height=384, mpp=1.0),
+        region=Region(slide="S1", x=400 + 380 * i, y=1250 + 30 * i, width=384, height=384, mpp=1.0),
         hint="irregular glands",
         relevance=0.4,
         anomaly=0.8 - 0.1 * i,
@@ -192,13 +195,13 @@ def carcinoma(**over: Any) -> Case:
         for i in range(1, 10)
     )  # fmt: skip
     claims = (
-        claim(1, "Adenocarcinoma, grade 2.", section="diagnosis", evidence=("E1", "E2", "E3"), confidence=0.83),
+        claim(1, "Adenocarcinoma, grade 2.", section="diagnosis", evidence=("E1", "E2", "E3")),
         claim(2, "Invasive tumour forms irregular glands with nuclei of intermediate grade."),
         claim(3, "A mild lymphocytic infiltrate accompanies the tumour.", evidence=("E4",)),
-        claim(4, "Mitoses are many.", verdict="contradicted", evidence=("E5",), reason="E5 shows few mitoses"),
-        claim(5, "The tumour is HER2 positive.", verdict="not assessable", reason="needs immunohistochemistry"),
-        claim(6, "Mucin is present.", verdict="unsupported", evidence=("E44",), reason="no such evidence: E44"),
-        claim(7, "Nuclei per mm² of tissue in the 9 fields looked at: 1,210 per mm² (E7) to 7,020 per mm² (E2).",
+        claim(4, "Mitoses are many.", verdict="contradicted", evidence=("E5",), reason="E5 shows few"),
+        claim(5, "The tumour is HER2 positive.", verdict="not assessable", reason="needs a stain"),
+        claim(6, "Mucin is present.", verdict="unsupported", evidence=("E44",), reason="no such evidence"),
+        claim(7, "Nuclei per mm² in the 9 fields looked at: 1,210 per mm² (E7) to 7,020 per mm² (E2).",
               section="measurements", written_by="rule", evidence=("E7", "E2"), confidence=None, slide="S1"),
     )  # fmt: skip
     fields: dict[str, Any] = {

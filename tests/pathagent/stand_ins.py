@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import pathagent
 from pathagent_tools.core.errors import ModelUnavailableError
 from pathagent_tools.core.protocols import Completion, Image, ModelRequest
+from pathagent_tools.core.records import Report
 
 PROFILE = "openai-compatible"
 """A profile that is not bound to phantoms; the tests give their own models."""
@@ -145,3 +147,9 @@ def gone_after(count: int) -> Hook:
         seen.append(request.role)
 
     return hook
+
+
+def draft_tiny(slides: Any, *, task: str = "report", **arguments: Any) -> Report:
+    """`pathagent.draft_report` or `ask` with these models."""
+    arguments = {"vlm": LookingModel(), "encoder": ColourEncoder(), "profile": PROFILE, **arguments}
+    return (pathagent.ask if task == "ask" else pathagent.draft_report)(slides, **arguments)

@@ -1,16 +1,29 @@
+import shutil
+
 import pytest
-from stand_ins import ColourEncoder, LookingModel
+from stand_ins import ColourEncoder, LookingModel, draft_tiny
 
 import pathagent
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.records import Report, Review
 
 
+@pytest.fixture(scope="module")
+def begun(lesion_slide, tmp_path_factory):
+    """(draft that waits, folder that holds its output and its cache)."""
+    folder = tmp_path_factory.mktemp("waiting")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATHAGENT_CACHE", str(folder / "cache"))
+        return draft_tiny(lesion_slide, review="required", out=folder / "out"), folder
+
+
 @pytest.fixture
-def waiting(draft, lesion_slide, tmp_path):
-    """(draft that waits, its output folder)."""
-    out = tmp_path / "out"
-    return draft(lesion_slide, review="required", out=out), out
+def waiting(begun, tmp_path, monkeypatch):
+    """(draft that waits, its output folder), a copy for one test."""
+    report, folder = begun
+    shutil.copytree(folder, tmp_path / "copy")
+    monkeypatch.setenv("PATHAGENT_CACHE", str(tmp_path / "copy" / "cache"))
+    return report, tmp_path / "copy" / "out"
 
 
 def decide(out, review):

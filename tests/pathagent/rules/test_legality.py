@@ -16,25 +16,25 @@ from pathagent_tools.core.vocabulary import DIAGNOSES, SLOTS
 from pathagent_tools.phantom import questions, reports
 
 LANGUAGES = {"any", *legality.LANGUAGES}
-REFUSE = [(topic, text) for topic in legality.topics() for text in topic.refuse]
-ANSWER = [text for topic in legality.topics() for text in topic.answer]
+SPELLING = frozenset(word for topic in legality.topics() for word in topic.spelling)
+each_topic = pytest.mark.parametrize("topic", legality.topics(), ids=lambda topic: topic.key)
 
 
-@pytest.mark.parametrize(("topic", "text"), REFUSE, ids=[text for _, text in REFUSE])
-def test_what_he_cannot_show_is_refused(topic: legality.Topic, text: str) -> None:
-    found = legality.assess(text)
-    assert found is not None
-    cased = plain(text)
-    assert any(topic.matches(form, cased, LANGUAGES) for form in (cased.casefold(), _corrected(cased)))
+@each_topic
+def test_what_he_cannot_show_is_refused(topic: legality.Topic) -> None:
+    missed = [text for text in topic.refuse if not own_match(topic, text) or not legality.assess(text)]
+    assert missed == []
 
 
-def _corrected(text: str) -> str:
-    return corrected(text.casefold(), frozenset(w for t in legality.topics() for w in t.spelling))
+@each_topic
+def test_answerable_twins_pass(topic: legality.Topic) -> None:
+    assert [text for text in topic.answer if legality.assess(text)] == []
 
 
-@pytest.mark.parametrize("text", ANSWER)
-def test_answerable_twins_pass(text: str) -> None:
-    assert legality.assess(text) is None
+def own_match(topic: legality.Topic, text: str) -> bool:
+    typed = plain(text)
+    forms = typed.casefold(), corrected(typed.casefold(), SPELLING)
+    return any(topic.matches(form, typed, LANGUAGES) for form in forms)
 
 
 def test_the_words_of_a_look_and_of_a_diagnosis_pass() -> None:
@@ -48,30 +48,30 @@ def test_the_words_of_a_look_and_of_a_diagnosis_pass() -> None:
     assert [text for text in looks + named + asked if legality.assess(text)] == []
 
 
-@pytest.mark.parametrize(
-    ("text", "variant"),
-    list(
-        product(
-            [
-                "Is HER2 positive?",
-                "What is the prognosis?",
-                "Are the resection margins free?",
-                "Is it a KRAS mutation?",
-            ],
-            ["upper", "spaces", "zero width", "line break", "underscores", "full width"],
-        )
-    ),
-)
-def test_disguises_do_not_help(text: str, variant: str) -> None:
-    disguised = {
+def disguises(text: str) -> dict[str, str]:
+    return {
         "upper": text.upper(),
         "spaces": text.replace(" ", "   "),
         "zero width": "\u200b".join(text),
         "line break": text.replace(" ", "\n"),
         "underscores": text.replace(" ", "_"),
         "full width": "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
-    }[variant]
-    assert legality.assess(disguised) is not None
+        "look-alike letters": text.replace("e", "е").replace("o", "о").replace("P", "Р"),
+        "accents": text.replace("i", "í"),
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Is HER2 positive?",
+        "What is the prognosis?",
+        "Are the resection margins free?",
+        "Is it a KRAS mutation?",
+    ],
+)
+def test_disguises_do_not_help(text: str) -> None:
+    assert [name for name, other in disguises(text).items() if legality.assess(other) is None] == []
 
 
 def test_bait_around_a_question_makes_no_exception() -> None:

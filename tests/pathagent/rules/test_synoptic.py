@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import pytest
+from report_cases import evidence, findings
 
 from pathagent.rules import legality, synoptic
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.records import Hypothesis, Measurement
-from report_cases import evidence, findings
 
 CARCINOMA = [Hypothesis(diagnosis="adenocarcinoma", grade="grade 2", probability=0.8)]
+STROMA = findings(tissue="stroma", architecture="none", nuclear_grade="none", mitoses="none")
 LOOKS = [
-    evidence(1, findings=findings(tissue="stroma", architecture="none", nuclear_grade="none", mitoses="none")),
+    evidence(1, findings=STROMA),
     evidence(2, findings=findings(mitoses="many")),
 ]
+ASSUMED = "resolution assumed by user"
 NUMBERS = [
     Measurement(name="tissue_area", label="Tissue area", value=1.94, unit="mm2"),
-    Measurement(name="nuclei_per_mm2", label="Nuclei", value=4210.0, unit="/mm2", note="resolution assumed by user"),
+    Measurement(name="nuclei_per_mm2", label="Nuclei", value=4210.0, unit="/mm2", note=ASSUMED),
 ]
 
 
 def by_key(specimen: str | None = None, **over: object) -> dict[str, synoptic.SynopticField]:
-    given = {"differential": CARCINOMA, "evidence": LOOKS, "measurements": NUMBERS, "outcome": "report", **over}
-    return {f.key: f for f in synoptic.fill(specimen, **given)}  # type: ignore[arg-type]
+    given = {"differential": CARCINOMA, "evidence": LOOKS, "measurements": NUMBERS, "outcome": "report"}
+    return {f.key: f for f in synoptic.fill(specimen, **{**given, **over})}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("specimen", synoptic.SPECIMENS)

@@ -16,6 +16,7 @@ def make_checkpoint(folder: Path, *, mpp: float | None = 1.0, seed: int = 0) -> 
     import torch
 
     from pathagent_finetune import encoder_model as em
+    from pathagent_finetune.word_pieces import build_tokenizer
     from pathagent_tools.core.card import ModelCard, hash_files
 
     shape = em.ModelShape(
@@ -26,7 +27,7 @@ def make_checkpoint(folder: Path, *, mpp: float | None = 1.0, seed: int = 0) -> 
         text_heads=2,
         vocabulary=200,
     )
-    tokenizer = em.build_tokenizer(["solid nests of tumour cells", "fat", "normal glands"] * 3, 200)
+    tokenizer = build_tokenizer(["solid nests of tumour cells", "fat", "normal glands"] * 3, 200)
     config = em.open_clip_config(
         shape, tile_px=TILE_PX, vocabulary=len(tokenizer), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
     )

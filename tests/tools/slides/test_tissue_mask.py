@@ -21,7 +21,7 @@ def disc(rgb: np.ndarray, x: int, y: int, radius: int, colour: tuple[int, int, i
 
 
 @pytest.mark.parametrize("colour", [PINK, PALE])
-def test_two_pieces_with_their_area_and_place(write_slide, colour):
+def test_two_pieces_with_their_area_and_position(write_slide, colour):
     rgb = canvas()
     disc(rgb, 500, 700, 300, colour)
     disc(rgb, 1500, 700, 200, colour)
@@ -40,7 +40,6 @@ def test_two_pieces_with_their_area_and_place(write_slide, colour):
     assert (big.x, big.y, big.width) == pytest.approx((200, 400, 600), abs=25)
     inside = Region(slide="S1", x=400, y=600, width=200, height=200, mpp=1.0)
     assert tissue.fraction(inside) == 1
-    assert tissue.place(inside) == "left"
     assert tissue.fraction(inside.model_copy(update={"x": 900})) == 0
 
 

@@ -36,6 +36,8 @@ class OpenClipEncoder:
         import torch
 
         self.spec = spec
+        self.id, self.revision, self.dim = spec.id, spec.revision, spec.dim
+        self.tile_px, self.tile_mpp = spec.tile_px, spec.mpp
         self.folder = folder
         self.model = model.to(device=device, memory_format=torch.channels_last)
         self.device = device
@@ -44,31 +46,6 @@ class OpenClipEncoder:
         self._lock = threading.Lock()
         self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
-
-    @property
-    def id(self) -> str:
-        """The encoder's name."""
-        return self.spec.id
-
-    @property
-    def revision(self) -> str:
-        """Digest or commit of the weights."""
-        return self.spec.revision
-
-    @property
-    def tile_px(self) -> int:
-        """Side of a tile in pixels."""
-        return self.spec.tile_px
-
-    @property
-    def tile_mpp(self) -> float:
-        """µm per tile pixel."""
-        return self.spec.mpp
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return self.spec.dim
 
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[N, tile_px, tile_px, 3] uint8 RGB at `tile_mpp` → [N, dim] float32, un-normalised.

@@ -136,7 +136,7 @@ def save_reference(reference: DomainReference, folder: Path) -> None:
     from safetensors.numpy import save_file
 
     part = folder / f"{DOMAIN_FILE}.tmp"
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "mean": reference.mean.astype(np.float32),
         "deviation": reference.deviation.astype(np.float32),
         "whitening": np.ascontiguousarray(reference.whitening.astype(np.float16)),

@@ -132,7 +132,8 @@ def _check_grid(grid: TileSpec, encoder: SlideEncoder) -> None:
     raise UserError(
         f"Encoder {encoder.id!r} takes {encoder.tile_px} px tiles at {encoder.tile_mpp:g} µm/px "
         f"({encoder.tile_px * encoder.tile_mpp:g} µm a side); "
-        f"asked for {grid.tile_px} px at {grid.mpp:g} µm/px. Use TileSpec(tile_px={encoder.tile_px}, mpp={encoder.tile_mpp:g})."
+        f"asked for {grid.tile_px} px at {grid.mpp:g} µm/px. "
+        f"Use TileSpec(tile_px={encoder.tile_px}, mpp={encoder.tile_mpp:g})."
     )
 
 

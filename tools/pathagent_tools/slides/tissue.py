@@ -70,16 +70,6 @@ class Tissue:
         box = np.array([[region.x, region.y, region.width, region.height]], dtype=np.int64)
         return float(self.fractions(box)[0])
 
-    def place(self, region: Region) -> str:
-        """Where a region lies within the box of all tissue: 'upper left', 'centre', 'lower middle', …"""
-        rows, cols = np.nonzero(self.mask)
-        if len(rows) == 0:
-            return "centre"
-        x, y = (v / self.level0_per_px for v in region.center)
-        across = _third(x, cols.min(), cols.max() + 1, ("left", "middle", "right"))
-        down = _third(y, rows.min(), rows.max() + 1, ("upper ", "", "lower "))
-        return down + across if down or across != "middle" else "centre"
-
 
 def tissue_mask(slide: Slide) -> Tissue:
     """Find the tissue of a slide on an overview of about 8 µm per px (coarser on very large slides)."""
@@ -189,7 +179,3 @@ def _pieces(mask: Mask, um_per_px: float, level0_per_px: float) -> tuple[Piece, 
         )
         pieces.append(Piece(x, y, right - x, bottom - y, float(areas[label])))
     return tuple(sorted(pieces, key=lambda p: -p.area_mm2))
-
-
-def _third(value: float, low: float, high: float, names: tuple[str, str, str]) -> str:
-    return names[min(2, max(0, int(3 * (value - low) / max(1e-9, high - low))))]
