@@ -127,9 +127,8 @@ def run(
 
 
 def _blind() -> Any:
-    from pathagent_tools.vlm.profile import load_profile, open_vlm
-
     from pathagent_eval.controls import BlankImages
+    from pathagent_tools.vlm.profile import load_profile, open_vlm
 
     return BlankImages(open_vlm(load_profile("embedded")))
 
@@ -169,5 +168,6 @@ def _of(scores: Sequence[CaseScore], part: str, whole: str) -> str:
 
 def plan(small: int, standard: int, *, first_seed: int = FIRST_SEED) -> list[tuple[int, Size]]:
     """Seeds and sizes of an evaluation."""
-    sizes: list[Size] = ["small"] * small + ["standard"] * standard
+    sizes: list[Size] = ["small" for _ in range(small)]
+    sizes += ["standard" for _ in range(standard)]
     return [(first_seed + i, size) for i, size in enumerate(sizes)]

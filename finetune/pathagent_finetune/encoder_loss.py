@@ -30,20 +30,27 @@ def _shared_cross_entropy(logits: Tensor, true: Tensor) -> Tensor:
     return -(logp.sum(-1)[rows] / counts[rows]).mean()
 
 
-def augment(tiles: Tensor, generator: torch.Generator) -> Tensor:
-    """uint8 [N, H, W, 3] → float [N, 3, H, W] 0..255: one of eight orientations, other stain and light.
+def draw_turns(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """(quarter turns 0..3 [n], mirrored [n] bool): one of the eight orientations for each tile."""
+    return torch.randint(0, 4, (n,), generator=generator), torch.rand(n, generator=generator) < 0.5
+
+
+def orient(grids: Tensor, turns: Tensor, mirrored: Tensor) -> Tensor:
+    """Turn, then mirror each of [N, H, W, C] by its own orientation."""
+    turned = torch.stack([torch.rot90(g, int(k), (0, 1)) for g, k in zip(grids, turns, strict=True)])
+    return torch.where(mirrored[:, None, None, None], turned.flip(2), turned)
+
+
+def restain(tiles: Tensor, generator: torch.Generator) -> Tensor:
+    """uint8 [N, H, W, 3] → float [N, 3, H, W] 0..255 in another stain and light.
 
     Colour changes as it does between laboratories: optical density through a 3 × 3 matrix near identity,
     then another white point.
     """
     n = len(tiles)
     x = tiles.permute(0, 3, 1, 2).to(torch.float32)
-    turn = torch.randint(0, 4, (n,), generator=generator)
-    flip = torch.rand(n, generator=generator) < 0.5
-    x = torch.stack([torch.rot90(t, int(k), (1, 2)) for t, k in zip(x, turn, strict=True)])
-    x = torch.where(flip[:, None, None, None], x.flip(-1), x)
-    mix = torch.eye(3) + 0.05 * torch.randn(n, 3, 3, generator=generator)
-    mix = mix * (1 + 0.06 * torch.randn(n, 1, 1, generator=generator))
+    mix = torch.eye(3) + 0.04 * torch.randn(n, 3, 3, generator=generator)
+    mix = mix * (1 + 0.04 * torch.randn(n, 1, 1, generator=generator))
     white = 1 + 0.02 * torch.randn(n, 3, 1, generator=generator)
     density = -torch.log((x + 1.0) / (WHITE + 1.0)).flatten(2)
     light = torch.exp(-torch.bmm(mix, density)) * white

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -42,7 +43,7 @@ class EncoderRecipe(Frozen):
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     warmup_steps: int = Field(ge=0)
-    auxiliary_weight: float = Field(ge=0)
+    helper_weights: dict[Literal["slots", "numbers", "cells"], float]
     checkpoint_seconds: float = Field(gt=0)
     threads: int = Field(gt=0)
 

@@ -24,7 +24,6 @@ from pathagent_finetune.encoder_recipe import EncoderRecipe, load_recipe
 from pathagent_finetune.word_pieces import build_tokenizer
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import canonical_json, sha256_bytes
-from pathagent_tools.core.vocabulary import SLOTS
 
 __all__ = ["TrainingRun", "evaluate", "render_tiles", "train"]
 log = logging.getLogger(__name__)
@@ -79,6 +78,8 @@ class TrainingRun:
     def __init__(self, plan: EncoderRecipe, out: Path, store: tilestore.TileStore) -> None:
         import torch
 
+        from pathagent_finetune.encoder_aux import HelperTasks, cell_shares, nuclear_numbers, stage_shapes
+
         torch.set_num_threads(plan.threads)
         torch.manual_seed(plan.seed)
         self.plan, self.out, self.store = plan, out, store
@@ -93,10 +94,13 @@ class TrainingRun:
             plan.shape, tile_px=plan.tile_px, vocabulary=len(self.tokenizer), mean=self.mean, std=self.std
         )
         self.model = encoder_model.new_model(self.config).to(memory_format=torch.channels_last)
-        self.heads = torch.nn.ModuleDict(
-            {slot: torch.nn.Linear(plan.shape.dim, len(values)) for slot, values in SLOTS.items()}
-        )
-        self.parameters = [*self.model.parameters(), *self.heads.parameters()]
+        trunk = self.model.visual.trunk
+        shapes = stage_shapes(trunk, plan.tile_px)
+        self.helpers = HelperTasks(plan.shape.dim, tuple(channels for channels, _ in shapes))
+        self.helpers.watch(trunk)
+        self.cells = [cell_shares(store, side) for _, side in shapes]
+        self.numbers = nuclear_numbers(store)
+        self.parameters = [*self.model.parameters(), *self.helpers.parameters()]
         decayed = [p for p in self.parameters if p.ndim >= 2]
         plain = [p for p in self.parameters if p.ndim < 2]
         self.optimiser = torch.optim.AdamW(
@@ -134,7 +138,7 @@ class TrainingRun:
             "recipe": self.recipe_digest,
             "step": self.step,
             "model": self.model.state_dict(),
-            "heads": self.heads.state_dict(),
+            "helpers": self.helpers.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
         part = self.out / f"{CHECKPOINT}.tmp"
@@ -152,7 +156,7 @@ class TrainingRun:
         if state["recipe"] != self.recipe_digest:
             raise UserError(f"{path} was made by another recipe: give another --out, or delete the file.")
         self.model.load_state_dict(state["model"])
-        self.heads.load_state_dict(state["heads"])
+        self.helpers.load_state_dict(state["helpers"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = int(state["step"])
 
@@ -173,7 +177,7 @@ class TrainingRun:
         """One optimiser step on one batch."""
         import torch
 
-        from pathagent_finetune.encoder_loss import augment, contrastive_loss
+        from pathagent_finetune.encoder_loss import contrastive_loss, draw_turns, orient, restain
 
         generator = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + self.step)
         rng = Random(f"{self.plan.seed}:{self.step}")
@@ -182,35 +186,25 @@ class TrainingRun:
         facts = words.TileFacts(self.facts.slots[index], self.facts.shares[index])
         true, unknown = (torch.from_numpy(m) for m in words.fits(facts, captions))
         true.fill_diagonal_(True)
-        tiles = torch.from_numpy(np.stack([self.store.image(int(i)) for i in index]))
-        pixels = (augment(tiles, generator) / 255 - _channels(self.mean)) / _channels(self.std)
+        turns = draw_turns(len(index), generator)
+        tiles = orient(torch.from_numpy(np.stack([self.store.image(int(i)) for i in index])), *turns)
+        cells = [orient(torch.from_numpy(c[index]), *turns).to(torch.float32) / 255 for c in self.cells]
+        pixels = (restain(tiles, generator) / 255 - _channels(self.mean)) / _channels(self.std)
         embedded = self.model.encode_image(pixels.contiguous(memory_format=torch.channels_last))
         texts = self.model.encode_text(self._tokens([c.text for c in captions]))
         scale = self.model.logit_scale.exp().clamp(max=100.0)
-        match = contrastive_loss(embedded, texts, scale, true, unknown)
-        slots = self._slot_loss(embedded, facts)
-        loss = match + self.plan.auxiliary_weight * slots
+        losses = {"match": contrastive_loss(embedded, texts, scale, true, unknown)}
+        losses |= self.helpers(embedded, facts, torch.from_numpy(self.numbers[index]), cells)
+        weights = {"match": 1.0} | dict(self.plan.helper_weights)
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate()
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.stack([weights[name] * loss for name, loss in losses.items()]).sum().backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
         self.step += 1
-        return {
-            "match": round(match.item(), 4),
-            "slots": round(slots.item(), 4),
-            "scale": round(scale.item(), 2),
-        }
-
-    def _slot_loss(self, embedded: Any, facts: words.TileFacts) -> Any:
-        import torch
-
-        losses = []
-        for position, slot in enumerate(SLOTS):
-            target = torch.from_numpy(np.log2(facts.slots[:, position]).astype(np.int64))
-            losses.append(torch.nn.functional.cross_entropy(self.heads[slot](embedded), target))
-        return torch.stack(losses).mean()
+        row = {name: round(loss.item(), 4) for name, loss in losses.items()}
+        return row | {"scale": round(scale.item(), 2)}
 
     def _tokens(self, texts: list[str]) -> Any:
         return self.tokenizer(

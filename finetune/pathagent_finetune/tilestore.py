@@ -41,11 +41,11 @@ class TileStore:
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """[px, px, 3] uint8 RGB."""
-        return self.images[index // SHARD][index % SHARD]
+        return np.asarray(self.images[index // SHARD][index % SHARD])
 
     def label(self, index: int) -> NDArray[np.uint8]:
         """[px, px] uint8, classes of the phantom."""
-        return self.labels[index // SHARD][index % SHARD]
+        return np.asarray(self.labels[index // SHARD][index % SHARD])
 
     def findings(self, index: int) -> Findings:
         """The tile's slots."""

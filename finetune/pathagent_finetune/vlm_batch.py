@@ -140,7 +140,8 @@ def forward(model: Any, batch: Batch, patches: Tensor | None) -> tuple[Tensor, T
     inner = model.model
     ids = batch.ids
     embeds = inner.get_input_embeddings()(ids)
-    merged, deep, mask = torch.empty(0), [], None
+    merged, mask = torch.empty(0), None
+    deep: list[Tensor] = []
     if patches is not None:
         merged, deep = encode(inner.visual, patches)
         mask = ids == model.config.image_token_id

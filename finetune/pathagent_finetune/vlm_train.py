@@ -120,7 +120,7 @@ def learn_tokenizer(plan: VLMRecipe, store: TileStore, folder: Path) -> PreTrain
         texts = [t for e in found for t in (e.request.system, e.request.user, *leaf_texts(e.target))]
         tokenizer = train_tokenizer(texts, [e.target for e in found], vocab=plan.size.vocab)
         tokenizer.save_pretrained(folder)
-    return AutoTokenizer.from_pretrained(folder)  # type: ignore[no-any-return, no-untyped-call]
+    return AutoTokenizer.from_pretrained(folder)
 
 
 class _Joint:

@@ -74,7 +74,7 @@ def _row(
         "tile": f"{card.tile_px} px at {card.tile_mpp:g} µm/px" if card else tile,
         "licence": card.licence_weights if card else licence,
         "knows": "phantoms only" if profile.domain == "phantom" else "open",
-        "present": None if folder is None else card is not None,
+        "present": None if folder is None else any(folder.glob("*model.safetensors")),
     }
 
 

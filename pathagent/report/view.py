@@ -96,6 +96,11 @@ class ClaimView:
     lost: tuple[str, ...]
 
     @property
+    def stands(self) -> bool:
+        """Whether it is part of the draft: no model can have its sentence stand without support."""
+        return self.claim.verdict == "supported" or self.claim.written_by == "rule"
+
+    @property
     def tone(self) -> str:
         """The verdict as a style: `supported`, `not-assessable`, …, or `rule` for what code says."""
         by_code = self.claim.written_by == "rule" and self.claim.verdict == "supported"
@@ -117,6 +122,14 @@ class View:
     set_aside: tuple[ClaimView, ...]
     basis: str
     provenance: tuple[tuple[str, str], ...]
+
+    def anchor(self, claim: str) -> str:
+        """Where on the page a claim stands: the heads of the page have their own names."""
+        if self.answer and self.report.question and claim == self.answer.claim.id:
+            return "q"
+        if self.diagnosis and self.report.outcome == "report" and claim == self.diagnosis.claim.id:
+            return "dx"
+        return claim
 
     @property
     def why(self) -> str:
@@ -150,8 +163,8 @@ def view_of(report: Report, images: Mapping[str, Image], overviews: Mapping[str,
         fields=fields,
         diagnosis=diagnosis,
         answer=answer,
-        kept=_by_section([c for c in rest if c.claim.verdict == "supported"]),
-        set_aside=tuple(c for c in rest if c.claim.verdict != "supported"),
+        kept=_by_section([c for c in rest if c.stands]),
+        set_aside=tuple(c for c in rest if not c.stands),
         basis=_basis(report),
         provenance=tuple(_flat(report.provenance)),
     )

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pathagent_finetune import encoder_train, tilestore
-from pathagent_finetune.encoder_loss import augment, contrastive_loss
+from pathagent_finetune.encoder_loss import contrastive_loss, draw_turns, orient, restain
 from pathagent_finetune.encoder_recipe import EncoderRecipe, load_recipe
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.vocabulary import SLOTS
@@ -32,12 +32,21 @@ def test_tiles_with_the_same_findings_do_not_push_each_other_apart() -> None:
     assert contrastive_loss(images, images.flip(0), scale, torch.eye(4, dtype=torch.bool), unknown) > 5
 
 
-def test_augmentation_keeps_shape_and_range_and_repeats_with_its_generator() -> None:
+def test_a_tile_and_its_label_map_turn_together() -> None:
+    marks = torch.arange(5 * 4 * 4).reshape(5, 4, 4, 1)
+    turns = draw_turns(5, torch.Generator().manual_seed(1))
+    coarse = orient(marks[:, ::2, ::2], *turns)
+    fine = orient(marks.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, ::4, ::4], *turns)
+    assert torch.equal(coarse, fine)
+    assert len({tuple(t.flatten().tolist()) for t in coarse - marks[:, :1, :1]}) > 2
+
+
+def test_restaining_keeps_shape_and_range_and_repeats_with_its_generator() -> None:
     tiles = torch.randint(0, 256, (6, 16, 16, 3), dtype=torch.uint8)
-    one, two = (augment(tiles, torch.Generator().manual_seed(3)) for _ in range(2))
+    one, two = (restain(tiles, torch.Generator().manual_seed(3)) for _ in range(2))
     assert one.shape == (6, 3, 16, 16) and one.min() >= 0 and one.max() <= 255
     assert torch.equal(one, two)
-    assert not torch.equal(one, augment(tiles, torch.Generator().manual_seed(4)))
+    assert not torch.equal(one, restain(tiles, torch.Generator().manual_seed(4)))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +58,7 @@ def plan() -> EncoderRecipe:
     sets = {n: {"count": 16, "first_seed": 0} for n in ("train", "validation", "test")}
     return EncoderRecipe(
         id="tiny", version="1", seed=3, tile_px=32, mpp=4.0, tiles=sets, shape=shape, batch=8, epochs=2,
-        learning_rate=1e-3, weight_decay=0.05, warmup_steps=1, auxiliary_weight=0.5,
+        learning_rate=1e-3, weight_decay=0.05, warmup_steps=1, helper_weights={"slots": 1.0, "numbers": 1.0, "cells": 1.0},
         checkpoint_seconds=1e9, threads=1,
     )  # type: ignore[arg-type]  # fmt: skip
 
@@ -65,7 +74,7 @@ def store() -> tilestore.TileStore:
         findings |= {"tissue": tissue, "architecture": "none"}
         truth.append({"findings": findings, "fractions": {tissue: 1.0}, "scanner": "alder", "seed": i})
     images = np.random.default_rng(0).integers(0, 255, (16, 32, 32, 3), dtype=np.uint8)
-    return tilestore.TileStore(Path("none"), [images], [images[..., 0]], truth)
+    return tilestore.TileStore(Path("none"), [images], [images[..., 0] % 14], truth)
 
 
 def run(plan: EncoderRecipe, out: Path, store: tilestore.TileStore, stop_at: int | None = None) -> Any:

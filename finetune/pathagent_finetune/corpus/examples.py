@@ -70,14 +70,14 @@ def verify_tile_example(findings: Findings, tile: int, rng: Random) -> Example:
     value = getattr(findings, slot)
     true = rng.random() < 0.5
     said = value if true else _other(slot, value, rng)
-    claim = sentences.claim_about(slot, said, rng)
-    if claim is None:
+    about = sentences.claim_about(slot, said, rng)
+    if about is None:
         return describe_example(findings, tile, rng)
     verdict = "supported" if true else "contradicted"
     grade_less = slot == "nuclear_grade" and findings.nuclear_grade == "none"
     if grade_less or (slot in ("mitoses", "inflammation") and findings.tissue == "background"):
         verdict = "unsupported"
-    return Example(roles.verify(claim, line, [_NO_IMAGE]), {"verdict": verdict}, tile)
+    return Example(roles.verify(about, line, [_NO_IMAGE]), {"verdict": verdict}, tile)
 
 
 def _slides(case: simulate.Case) -> str:

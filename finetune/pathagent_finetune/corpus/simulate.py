@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from random import Random
-from typing import cast
 
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.records import Evidence, Findings, Hypothesis, MadeBy
@@ -285,9 +284,7 @@ def sufficiency(evidence: Sequence[Evidence]) -> tuple[bool, str]:
 
 def random_findings(rng: Random) -> Findings:
     """Every slot drawn freely: teaches that a ledger line can say anything."""
-    return cast(
-        Findings, Findings.model_validate({slot: rng.choice(values) for slot, values in SLOTS.items()})
-    )
+    return Findings.model_validate({slot: rng.choice(values) for slot, values in SLOTS.items()})
 
 
 _FAMILY_OF = {architecture: family for family, architecture in _ARCHITECTURE.items()}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.card import ModelCard, hash_files
+from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import write_bytes_atomic, write_text_atomic
 from pathagent_tools.core.registry import Registry
 

@@ -25,7 +25,7 @@ def test_the_hundredth_tile_has_not_drifted(mpp: float) -> None:
 def test_tiles_never_leave_the_slide(length: int, mpp: float, tile_px: int) -> None:
     spec = TileSpec(tile_px=tile_px, mpp=1.0)
     for origin in spec.origins(length, mpp):
-        assert 0 <= origin
+        assert origin >= 0
         assert origin + spec.size_level0(mpp) <= length + 1
 
 

@@ -1,9 +1,11 @@
 """Is this tissue what the embedded models were trained on? A distance in the encoder's own layers.
 
-Real tissue must never be diagnosed by models that know phantoms. Each tile is described by the mean and
-deviation of every channel of the encoder's early and middle layers: texture and colour at several scales.
-Its score is the Mahalanobis distance (per degree of freedom) to the training tiles, so 1 is typical. A
-slide is judged by the share of its tiles beyond the tile limit, which no single artifact decides.
+Real tissue must never be diagnosed by models that know phantoms. Each tile is described by statistics of
+the encoder's first three stages (texture and colour at three scales): mean, deviation and gradients of each
+channel, and the products of the first stage's channels. Its score is the Mahalanobis distance (per degree
+of freedom, after Lee et al. 2018, arXiv:1807.03888, and the Gram statistics of arXiv:1912.12510) to the
+training tiles, so 1 is typical. A slide is judged by the share of its tiles beyond the tile limit, which no
+single artifact decides.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ DOMAIN_FILE: Final = "domain.safetensors"
 SLIDE_TILES: Final = 96
 """A slide is judged on at most this many of its tiles, evenly spread over its grid."""
 
+STAGES: Final = 2
+LOG_GAIN: Final = 20.0
 Floats = NDArray[np.float32]
 
 
@@ -94,26 +98,43 @@ def verdict(scores: Floats, reference: DomainReference) -> DomainVerdict:
 
 
 def channel_statistics(encoder: SlideEncoder, tiles: NDArray[np.uint8]) -> Floats:
-    """[N, S]: mean and deviation over the tile of each channel of the stem and the first four stages."""
+    """[N, S] of the stem and the first two stages, on a logarithmic scale.
+
+    For each channel: mean, deviation, mean step to the next and to the next but one position; for each pair
+    of the stem's channels: mean product.
+    """
     import torch
 
     network = _open_clip(encoder)
     network.check_tiles(tiles)
     trunk = network.model.visual.trunk
-    seen: list[Any] = []
     rows = []
-    hooks = [m.register_forward_hook(lambda _m, _i, out: seen.append(out)) for m in _stages(trunk)]
-    try:
-        with torch.inference_mode():
-            for start in range(0, len(tiles), BATCH):
-                seen.clear()
-                trunk.forward_features(network.pixels(tiles[start : start + BATCH]))
-                parts = [p for a in seen for p in (a.mean((2, 3)), a.std((2, 3)))]
-                rows.append(torch.cat(parts, 1).float().cpu().numpy())
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.inference_mode():
+        for start in range(0, len(tiles), BATCH):
+            x = trunk.bn1(trunk.conv_stem(network.pixels(tiles[start : start + BATCH])))
+            parts = [_products(x)]
+            for stage in (None, *trunk.blocks[:STAGES]):
+                x = x if stage is None else stage(x)
+                parts += [x.mean((2, 3)), x.std((2, 3)), _steps(x, 1), _steps(x, 2)]
+            values = torch.cat(parts, 1)
+            rows.append((values.sign() * torch.log1p(LOG_GAIN * values.abs())).float().cpu().numpy())
     return np.concatenate(rows) if rows else np.empty((0, len(reference_of(encoder).mean)), np.float32)
+
+
+def _steps(x: Any, apart: int) -> Any:
+    """[N, C]: mean absolute difference of positions `apart` from each other, across plus down."""
+    across = (x[..., apart:] - x[..., :-apart]).abs().mean((2, 3))
+    return across + (x[..., apart:, :] - x[..., :-apart, :]).abs().mean((2, 3))
+
+
+def _products(x: Any) -> Any:
+    """[N, C (C + 1) / 2]: mean product of each pair of channels."""
+    import torch
+
+    flat = x.flatten(2)
+    gram = torch.bmm(flat, flat.transpose(1, 2)) / flat.shape[2]
+    i, j = torch.triu_indices(x.shape[1], x.shape[1])
+    return gram[:, i, j]
 
 
 def fit_reference(
@@ -127,7 +148,7 @@ def fit_reference(
     mean, deviation = statistics.mean(0), statistics.std(0) + 1e-4
     z = (statistics - mean) / deviation
     values, vectors = np.linalg.eigh(np.cov(z.T.astype(np.float64)))
-    whitening = vectors / np.sqrt(np.maximum(values, 0.0) + shrinkage)
+    whitening = (vectors / np.sqrt(np.maximum(values, 0.0) + shrinkage)).astype(np.float16)  # as it ships
     return DomainReference(mean, deviation, whitening.astype(np.float32), tile_limit, slide_limit)
 
 
@@ -171,12 +192,9 @@ def _load_reference(folder: Path, revision: str) -> DomainReference:
     )
 
 
-def _stages(trunk: Any) -> list[Any]:
-    return [trunk.bn1, *trunk.blocks[:4]]
-
-
 def _open_clip(encoder: SlideEncoder) -> OpenClipEncoder:
-    if isinstance(encoder, OpenClipEncoder) and hasattr(getattr(encoder.model, "visual", None), "trunk"):
+    tower = getattr(getattr(encoder, "model", None), "visual", None)
+    if isinstance(encoder, OpenClipEncoder) and hasattr(getattr(tower, "trunk", None), "conv_stem"):
         return encoder
     raise UserError(
         f"Encoder {encoder.id!r} has no convolutional stages to judge a domain by. "

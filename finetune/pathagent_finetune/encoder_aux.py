@@ -1,0 +1,94 @@
+"""Helper tasks that teach the image tower faster than captions alone. Dropped after training.
+
+Slots of the findings and numbers of the nuclei from the embedding; the tissue of each small cell of the
+tile, known exactly from the phantom's label map, from two inner stages.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pathagent_finetune.captions import TileFacts
+from pathagent_finetune.tilestore import TileStore
+from pathagent_tools.core.vocabulary import SLOTS
+
+STAGES: Final = (1, 2)
+"""Inner stages whose every position names its tissue: 8 and 16 px of the tile a side for a MobileNet."""
+
+LABELS: Final = 14
+NUMBERS: Final = ("nuclei", "area_um2", "pleomorphism", "mitoses")
+
+
+class HelperTasks(nn.Module):
+    """Heads on a timm trunk with `blocks`; `watch` must be called once before the first forward pass."""
+
+    def __init__(self, dim: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.slots = nn.ModuleDict({slot: nn.Linear(dim, len(values)) for slot, values in SLOTS.items()})
+        self.numbers = nn.Linear(dim, len(NUMBERS))
+        self.cells = nn.ModuleList(nn.Conv2d(width, LABELS, 1) for width in widths)
+        self._seen: dict[int, Tensor] = {}
+
+    def watch(self, trunk: Any) -> None:
+        """Keep the output of the inner stages of each forward pass."""
+        for stage in STAGES:
+            trunk.blocks[stage].register_forward_hook(self._keeper(stage))
+
+    def _keeper(self, stage: int) -> Any:
+        def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            self._seen[stage] = output
+
+        return keep
+
+    def forward(
+        self, embedded: Tensor, facts: TileFacts, numbers: Tensor, cells: list[Tensor]
+    ) -> dict[str, Tensor]:
+        """Losses by name: embedded [B, D], numbers [B, 4] standardised, cells [B, n, n, 14] area shares."""
+        slots = []
+        for position, slot in enumerate(SLOTS):
+            target = torch.from_numpy(np.log2(facts.slots[:, position]).astype(np.int64))
+            slots.append(nn.functional.cross_entropy(self.slots[slot](embedded), target))
+        dense = [
+            -(shares.permute(0, 3, 1, 2) * head(self._seen[stage]).log_softmax(1)).sum(1).mean()
+            for stage, head, shares in zip(STAGES, self.cells, cells, strict=True)
+        ]
+        return {
+            "slots": torch.stack(slots).mean(),
+            "numbers": nn.functional.smooth_l1_loss(self.numbers(embedded), numbers),
+            "cells": torch.stack(dense).mean(),
+        }
+
+
+def stage_shapes(trunk: Any, tile_px: int) -> list[tuple[int, int]]:
+    """(channels, side) of each watched stage for a tile of `tile_px`."""
+    shapes: list[tuple[int, int]] = []
+    with torch.no_grad():
+        x = trunk.bn1(trunk.conv_stem(torch.zeros(1, 3, tile_px, tile_px)))
+        for block in trunk.blocks[: max(STAGES) + 1]:
+            x = block(x)
+            shapes.append((x.shape[1], x.shape[2]))
+    return [shapes[stage] for stage in STAGES]
+
+
+def cell_shares(store: TileStore, side: int) -> NDArray[np.uint8]:
+    """[N, side, side, 14]: area share of each label in each cell, 255 = all of it."""
+    out = np.empty((len(store), side, side, LABELS), np.uint8)
+    for i in range(len(store)):
+        label = store.label(i)
+        step = label.shape[0] // side
+        blocks = label[: side * step, : side * step].reshape(side, step, side, step)
+        for k in range(LABELS):
+            out[i, ..., k] = ((blocks == k).mean((1, 3)) * 255).round()
+    return out
+
+
+def nuclear_numbers(store: TileStore) -> NDArray[np.float32]:
+    """[N, 4]: standardised logarithms of nuclei, their area, pleomorphism and mitoses."""
+    rows = np.array([[float(t.get(name, 0.0)) for name in NUMBERS] for t in store.truth], np.float32)
+    logs = np.log1p(rows)
+    return np.asarray((logs - logs.mean(0)) / (logs.std(0) + 1e-3), np.float32)
