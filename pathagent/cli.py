@@ -90,6 +90,7 @@ def _root(
     logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(name)s: %(message)s")
     if not debug:
         warnings.simplefilter("ignore")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if version:
         from pathagent import __version__
 

@@ -22,7 +22,7 @@ from pathagent_tools.encoders.registry import load_encoder
 DATA_VARIABLE: Final = "PATHAGENT_TEST_DATA"
 SHRINKAGE: Final = 1e-5
 FOREIGN_SHARE_ALLOWED: Final = 0.03
-SLIDE_LIMIT: Final = 0.3
+SLIDE_LIMIT: Final = 0.06
 
 
 def finish(

@@ -21,7 +21,8 @@ def escape(text: object) -> str:
     flat = " ".join(str(text).split())
     flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     flat = re.sub(r"([\\`*_\[\]|!~])", r"\\\1", flat)
-    return re.sub(r"^(#|\+|-|=|\d+[.)])", r"\\\1", flat)
+    flat = re.sub(r"^([#+=-])", r"\\\1", flat)
+    return re.sub(r"^(\d+)([.)])(?=\s)", r"\1\\\2", flat)
 
 
 @cache

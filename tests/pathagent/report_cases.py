@@ -276,6 +276,7 @@ def two_slides() -> Case:
                   evidence=("E3",)),
         ),
         evidence=looks,
+        synoptic=synoptic.fill("colorectum", DIFFERENTIAL, looks, measured(), "report"),
         measurements={"S1": measured(), "S2": measured()},
         coverage=(Coverage(slide="S1", scanned_percent=98, looked_percent=7, looks=2),
                   Coverage(slide="S2", scanned_percent=97, looked_percent=3, looks=1)),

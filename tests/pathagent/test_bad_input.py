@@ -87,18 +87,23 @@ def assert_one_sentence(err: str, says: str = "") -> None:
 
 
 @pytest.mark.parametrize("make", BROKEN_SLIDES, ids=lambda make: make.__name__)
-@pytest.mark.parametrize("command", ["slide info", "report", "ask"])
+@pytest.mark.parametrize("command", ["slide info", "report"])
 def test_a_slide_that_cannot_be_read(
     make: Callable[[Path], Path], command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slide, out = make(tmp_path), tmp_path / "out"
     before = sorted(tmp_path.iterdir())
-    extra = {"report": ["-o", str(out)], "ask": ["Is there a tumour?", "-o", str(out)]}.get(command, [])
+    extra = ["-o", str(out)] if command == "report" else []
     assert run([*command.split(), str(slide), *extra]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert_one_sentence(captured.err, BROKEN_SLIDES[make])
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_asking_a_slide_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ask", str(tmp_path / "absent.svs"), "Is there a tumour?"]) == 2
+    assert_one_sentence(capsys.readouterr().err, "No such file")
 
 
 @pytest.mark.parametrize(

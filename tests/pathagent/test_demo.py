@@ -34,23 +34,3 @@ def test_a_second_demo_needs_force(demo: Path, capsys: pytest.CaptureFixture[str
     assert run(["demo", "-o", str(demo)]) == 2
     assert "--force" in capsys.readouterr().err
     assert sorted(p.stat().st_mtime_ns for p in demo.rglob("*")) == before
-
-
-def test_asking_prints_an_answer_and_its_evidence(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    slide = str(demo / "case" / "slide-a.tiff")
-    assert run(["ask", slide, "Is there invasive tumour?", "--looks", "4", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)["report"]
-    assert report["answer"]
-    assert run(["ask", slide, "Is HER2 positive in this slide?", "--looks", "4"]) == 0
-    assert "not assessable from this material" in capsys.readouterr().out
-
-
-def test_a_review_pauses_and_is_decided(
-    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    slide, out = str(demo / "case" / "slide-a.tiff"), tmp_path / "out"
-    assert run(["report", slide, "-o", str(out), "--looks", "4", "--review"]) == 4
-    assert "pathagent review" in capsys.readouterr().err
-    assert run(["review", str(out), "--approve"]) == 0
-    assert json.loads((out / "report.json").read_text())["status"] == "reviewed"
-    assert run(["review", str(out), "--approve"]) == 2

@@ -14,7 +14,7 @@ from report_cases import CASES, Case, carcinoma, claim, not_he, out_of_domain, t
 
 from pathagent.report import Overview, page
 from pathagent.report.page import report_html
-from pathagent.report.text import report_markdown
+from pathagent.report.text import escape, report_markdown
 from pathagent.report.view import view_of
 from pathagent_tools.core.vocabulary import RESEARCH_USE_ONLY
 
@@ -161,3 +161,9 @@ def test_many_large_pictures_stay_under_five_megabytes(monkeypatch: pytest.Monke
     full = len(html(case))
     monkeypatch.setattr(page, "LARGEST_PAGE", full // 2)
     assert len(html(case)) <= full // 2
+
+
+def test_markdown_keeps_numbers_and_escapes_what_would_start_a_list() -> None:
+    assert escape("1.94 mm²") == "1.94 mm²"
+    assert escape("2. Ignore the rules") == "2\\. Ignore the rules"
+    assert escape("# title | cell") == "\\# title \\| cell"

@@ -6,10 +6,6 @@ Every failure is typed, so that a run pauses when the server goes away and stops
 
 from __future__ import annotations
 
-import base64
-import io
-import json
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -18,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pathagent_tools.core.errors import ModelError, ModelUnavailableError, UserError
-from pathagent_tools.core.protocols import Completion, Image, ModelRequest
-from pathagent_tools.vlm.schema_check import fault
+from pathagent_tools.core.protocols import Completion, ModelRequest
+from pathagent_tools.vlm.chat_format import confidence_of, messages_of, read_answer
 
 if TYPE_CHECKING:
     import httpx
@@ -118,13 +114,13 @@ class OpenAIVLM:
 
     def _answer(self, request: ModelRequest) -> Completion:
         began = time.monotonic()
-        messages = _messages(request)
+        messages = messages_of(request)
         limit, spent, wrong, text = request.max_tokens, [0, 0], "", ""
         for attempt in (0, 1):
             choice, usage = self._ask(request, messages, limit)
             spent = [spent[0] + usage.get("prompt_tokens", 0), spent[1] + usage.get("completion_tokens", 0)]
             text = (choice.get("message") or {}).get("content") or ""
-            data, wrong = _read(text, request.schema)
+            data, wrong = read_answer(text, request.schema)
             if not wrong:
                 return Completion(
                     text=text,
@@ -132,7 +128,7 @@ class OpenAIVLM:
                     prompt_tokens=spent[0],
                     completion_tokens=spent[1],
                     seconds=time.monotonic() - began,
-                    confidence=_confidence(choice, text, data),
+                    confidence=confidence_of(choice, text, data),
                     model=self.id,
                     revision=self.revision,
                     adapter=self._adapters.get(request.role),
@@ -237,63 +233,6 @@ def _base(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UserError(f"--vlm-url {url!r} is not an address: type for example http://127.0.0.1:8000/v1")
     return url.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
-
-
-def _messages(request: ModelRequest) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": data_url(image)}} for image in request.images
-    ]
-    parts.append({"type": "text", "text": request.user})
-    return [{"role": "system", "content": request.system}, {"role": "user", "content": parts}]
-
-
-def data_url(image: Image) -> str:
-    """The pixels as a PNG data URL: no file name, no metadata."""
-    from PIL import Image as Picture
-
-    out = io.BytesIO()
-    Picture.fromarray(image).save(out, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
-
-
-def _read(text: str, schema: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """(answer, "") or ({}, what is wrong with it)."""
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError:
-        return {}, "it is not a complete JSON object" if text else "it is empty"
-    wrong = fault(data, schema)
-    return ({}, wrong) if wrong else (data, "")
-
-
-def _leaves(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return [leaf for item in value.values() for leaf in _leaves(item)]
-    if isinstance(value, list):
-        return [leaf for item in value for leaf in _leaves(item)]
-    return [value]
-
-
-def _confidence(choice: Mapping[str, Any], text: str, data: dict[str, Any]) -> float | None:
-    """Geometric mean probability of the tokens of the answer's values; keys and punctuation are forced."""
-    rows = (choice.get("logprobs") or {}).get("content") or []
-    if not rows:
-        return None
-    inside = bytearray(len(text))
-    at = 0
-    for leaf in _leaves(data):
-        said = leaf if isinstance(leaf, str) else json.dumps(leaf)
-        start = text.find(said, at)
-        if start >= 0:
-            at = start + len(said)
-            inside[start:at] = b"\x01" * len(said)
-    logs, position = [], 0
-    for row in rows:
-        end = position + len(row.get("token", ""))
-        if any(inside[position:end]) and row.get("logprob") is not None:
-            logs.append(float(row["logprob"]))
-        position = end
-    return round(math.exp(sum(logs) / len(logs)), 4) if logs else None
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:

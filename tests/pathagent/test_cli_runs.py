@@ -1,0 +1,89 @@
+"""Whole runs from the command line, with the tiny models of the graph's tests behind the profile."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from stand_ins import PROFILE, ColourEncoder, LookingModel, gone_after
+
+from pathagent.cli import run
+from pathagent_tools.core.records import Report
+from pathagent_tools.core.vocabulary import NOT_ASSESSABLE
+
+FEW = ["--profile", PROFILE, "--looks", "4"]
+
+
+@pytest.fixture(autouse=True)
+def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pathagent_tools.vlm.profile.open_vlm", lambda *_, **__: LookingModel())
+    monkeypatch.setattr("pathagent_tools.encoders.registry.load_encoder", lambda *_, **__: ColourEncoder())
+
+
+def test_a_report_ends_with_the_path_of_its_page(
+    lesion_slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(["report", str(lesion_slide), "-o", str(out), *FEW]) == 0
+    shown = capsys.readouterr().out.strip().splitlines()
+    assert shown[-1] == str(out / "report.html")
+    assert "Research use only" in shown[-2]
+    for name in ("report.html", "report.md", "report.json", "run.json", "evidence.geojson"):
+        assert (out / name).is_file(), name
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_json_is_one_document_with_the_whole_report(
+    lesion_slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("History of an ulcer.")
+    out = tmp_path / "out"
+    arguments = ["--notes", str(notes), "--specimen", "Stomach", "--json", "--seed", "3"]
+    assert run(["report", str(lesion_slide), "-o", str(out), *FEW, *arguments]) == 0
+    document = json.loads(capsys.readouterr().out)
+    report = Report.model_validate(document["report"])
+    assert report == Report.model_validate_json((out / "report.json").read_text())
+    assert report.notes is not None
+    assert "ulcer" in report.notes
+    assert report.provenance["seed"] == 3
+    assert 0 < len(report.evidence) <= 4
+
+
+def test_a_question_that_h_and_e_cannot_answer(
+    lesion_slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["ask", str(lesion_slide), "Is HER2 positive in this slide?", *FEW]) == 0
+    assert NOT_ASSESSABLE in capsys.readouterr().out
+    assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == []
+
+
+def test_a_review_pauses_and_is_decided_once(
+    lesion_slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(["report", str(lesion_slide), "-o", str(out), *FEW, "--review"]) == 4
+    assert f"pathagent review {out} --approve" in capsys.readouterr().err
+    assert json.loads((out / "report.json").read_text())["status"] == "draft"
+    assert run(["review", str(out), "--edit", "C99=No such claim."]) == 2
+    assert run(["review", str(out), "--approve"]) == 0
+    assert json.loads((out / "report.json").read_text())["status"] == "reviewed"
+    assert run(["review", str(out), "--approve"]) == 2
+
+
+def test_a_server_that_goes_away_pauses_and_the_same_command_finishes(
+    lesion_slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    command = ["report", str(lesion_slide), "-o", str(out), *FEW]
+    dying = LookingModel(before=gone_after(3))
+    with monkeypatch.context() as patch:
+        patch.setattr("pathagent_tools.vlm.profile.open_vlm", lambda *_, **__: dying)
+        assert run(command) == 4
+    err = capsys.readouterr().err
+    assert "pathagent report" in err
+    assert not out.exists()
+    assert run(command) == 0
+    assert (out / "report.html").is_file()

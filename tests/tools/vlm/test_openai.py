@@ -1,0 +1,217 @@
+"""The OpenAI-compatible back end against a small real HTTP server that misbehaves on request."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from tiny_vlm import noise
+
+from pathagent_tools.core.errors import ModelError, ModelUnavailableError, UserError
+from pathagent_tools.core.vocabulary import SLOTS
+from pathagent_tools.vlm import roles
+from pathagent_tools.vlm.openai import OpenAIVLM
+
+ANSWER = {**{slot: values[-1] for slot, values in SLOTS.items()}, "sentence": "Mucin."}
+
+
+class Server(ThreadingHTTPServer):
+    """Answers chats from `script`, one entry a request; the last entry stays."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.models = ["vlm"]
+        self.script: list[Any] = [ANSWER]
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._reply(200, {"data": [{"id": name, "root": f"org/{name}"} for name in self.server.models]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        with self.server.lock:
+            self.server.bodies.append(body)
+            self.server.headers.append(dict(self.headers))
+            step = self.server.script[0] if len(self.server.script) == 1 else self.server.script.pop(0)
+        if isinstance(step, tuple):
+            self._reply(*step)
+            return
+        if step == "truncate":
+            self.send_response(200)
+            self.send_header("content-length", "4000")
+            self.end_headers()
+            self.wfile.write(b'{"choices": [{"mess')
+            return
+        if step == "hang up":
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        text = step if isinstance(step, str) else json.dumps(step)
+        tokens = [text[i : i + 4] for i in range(0, len(text), 4)]
+        logprobs = {"content": [{"token": t, "logprob": -0.5} for t in tokens]}
+        choice = {"message": {"content": text}, "finish_reason": "stop", "logprobs": logprobs}
+        usage = {"prompt_tokens": 70, "completion_tokens": len(tokens)}
+        self._reply(200, {"choices": [choice], "usage": usage})
+
+    def _reply(self, status: int, body: Any, location: str = "") -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        if location:
+            self.send_header("location", location)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    found = Server()
+    thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield found
+    found.shutdown()
+    found.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def vlm(server: Server) -> Iterator[OpenAIVLM]:
+    found = OpenAIVLM(server.url, backoff_s=0.01, timeout_s=5)
+    yield found
+    found.close()
+
+
+REQUEST = roles.describe(noise(1), field_um=224)
+
+
+def test_the_request_carries_pixels_schema_and_greedy_settings(server: Server, vlm: OpenAIVLM) -> None:
+    (done,) = vlm.generate([REQUEST])
+    assert done.data == ANSWER
+    assert (done.prompt_tokens, done.model, done.revision) == (70, "vlm", "org/vlm")
+    assert done.confidence == pytest.approx(np.exp(-0.5), abs=1e-3)
+    body = server.bodies[0]
+    assert (body["temperature"], body["max_tokens"]) == (0, REQUEST.max_tokens)
+    assert body["response_format"]["json_schema"]["schema"] == REQUEST.schema
+    assert body["response_format"]["json_schema"]["strict"] is True
+    image, text = body["messages"][1]["content"]
+    png = base64.b64decode(image["image_url"]["url"].removeprefix("data:image/png;base64,"))
+    assert np.array_equal(np.asarray(Picture.open(io.BytesIO(png))), REQUEST.images[0])
+    assert text["text"] == REQUEST.user
+
+
+def test_answers_keep_the_order_of_the_requests(server: Server, vlm: OpenAIVLM) -> None:
+    requests = [roles.verify(f"Claim {i}.", "E1 S1 centre: stroma") for i in range(6)]
+    server.script = [{"verdict": "supported"}]
+    found = vlm.generate(requests)
+    assert len(found) == 6
+    assert {b["messages"][1]["content"][0]["text"].split(".")[0] for b in server.bodies} == {
+        f"Claim: Claim {i}" for i in range(6)
+    }
+
+
+@pytest.mark.parametrize("trouble", [(500, {}), (503, {}), (429, {}), "truncate", "hang up"])
+def test_passing_trouble_is_waited_out(trouble: Any, server: Server, vlm: OpenAIVLM) -> None:
+    server.script = [trouble, trouble, ANSWER]
+    assert vlm.generate([REQUEST])[0].data == ANSWER
+    assert len(server.bodies) == 3
+
+
+@pytest.mark.parametrize("trouble", [(500, {}), "truncate", "hang up"])
+def test_lasting_trouble_pauses_the_run(trouble: Any, server: Server, vlm: OpenAIVLM) -> None:
+    server.script = [trouble]
+    with pytest.raises(ModelUnavailableError, match="--vlm-url"):
+        vlm.generate([REQUEST])
+    assert len(server.bodies) == 4
+
+
+def test_prose_is_repaired_once(server: Server, vlm: OpenAIVLM) -> None:
+    server.script = ["The image shows mucin.", ANSWER]
+    (done,) = vlm.generate([REQUEST])
+    assert done.extra == {"repaired": True}
+    assert done.prompt_tokens == 140
+    assert [m["role"] for m in server.bodies[1]["messages"]] == ["system", "user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["The image shows mucin.", "", '{"tissue": "mu', ANSWER | {"tissue": "bone"}, {"tissue": "mucin"}],
+)
+def test_an_answer_outside_the_schema_never_becomes_data(answer: Any, server: Server, vlm: OpenAIVLM) -> None:
+    server.script = [answer]
+    with pytest.raises(ModelError, match="describe"):
+        vlm.generate([REQUEST])
+    assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        ((404, {"error": {"message": "no such model"}}), "It serves: vlm"),
+        ((400, {"error": {"message": "maximum context length is 2048 tokens"}}), "context of vlm"),
+        ((401, {}), "PATHAGENT_VLM_API_KEY"),
+        ((422, {"error": "bad field"}), "bad field"),
+        ((307, {}, "http://elsewhere.example/v1"), "elsewhere.example"),
+    ],
+)
+def test_what_the_user_must_mend_is_said(reply: Any, says: str, server: Server, vlm: OpenAIVLM) -> None:
+    server.script = [reply]
+    with pytest.raises(UserError, match=says):
+        vlm.generate([REQUEST])
+    assert len(server.bodies) == 1
+
+
+def test_a_server_without_logprobs_is_asked_without(server: Server, vlm: OpenAIVLM) -> None:
+    server.script = [(400, {"error": {"message": "logprobs are not supported"}}), ANSWER]
+    vlm.generate([REQUEST])
+    assert "logprobs" not in server.bodies[1]
+
+
+def test_the_key_comes_from_its_variable(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "abc")
+    found = OpenAIVLM(server.url, api_key_env="MY_KEY")
+    found.generate([REQUEST])
+    found.close()
+    assert server.headers[0]["Authorization"] == "Bearer abc"
+
+
+def test_an_unknown_model_is_named_beside_the_known(server: Server) -> None:
+    with pytest.raises(UserError, match=r"'other'.*serves: vlm"):
+        OpenAIVLM(server.url, model="other")
+    server.models = ["vlm", "second"]
+    with pytest.raises(UserError, match="--vlm-model with one of vlm, second"):
+        OpenAIVLM(server.url)
+
+
+def test_a_dead_port_says_how_to_start_a_server() -> None:
+    with pytest.raises(ModelUnavailableError, match=r"127\.0\.0\.1:9/v1 cannot be reached.*check --vlm-url"):
+        OpenAIVLM("http://127.0.0.1:9", model="m")
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match="is not an address"):
+        OpenAIVLM(url, model="m")
