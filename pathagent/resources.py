@@ -22,13 +22,14 @@ from pathagent_tools.core.protocols import Image, ModelRequest, SlideEncoder, Vi
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from pathagent_tools.vlm.profile import Profile
 
     from pathagent_tools.core.geometry import Region
     from pathagent_tools.core.records import Measurement
+    from pathagent_tools.encoders.domain import DomainVerdict
     from pathagent_tools.encoders.scan import TileFeatures
     from pathagent_tools.measure import StainMatrix
     from pathagent_tools.slides import Quality, Slide, Tissue
+    from pathagent_tools.vlm.profile import Profile
 
 T = TypeVar("T")
 MEASURE_MPP = 0.5
@@ -85,6 +86,14 @@ class OpenSlide:
         from pathagent_tools.encoders.reading import hints
 
         return self._once("hints", lambda: hints(self.features.features, self._resources.encoder))
+
+    @property
+    def domain(self) -> DomainVerdict:
+        """Whether the encoder was made for such tissue. UserError where it cannot tell."""
+        from pathagent_tools.encoders.domain import slide_in_domain
+
+        encoder = self._resources.encoder
+        return self._once("slide_in_domain", lambda: slide_in_domain(self.slide, self.features, encoder))
 
     def relevance(self, goal: str) -> NDArray[np.float32]:
         """[N] in 0..1 per tile: likeness to the words of a question."""
@@ -175,19 +184,26 @@ class Resources:
     def in_domain(self, slide_id: str) -> tuple[float | None, bool]:
         """(out-of-domain score, whether the models of this profile know such tissue).
 
-        Models that are not bound to phantoms are not asked: (None, True).
+        Models that are not bound to phantoms are not asked: (None, True). UserError where the profile is
+        bound to phantoms and its encoder cannot tell.
         """
         if self.profile.domain != "phantom":
             return None, True
-        from pathagent_tools.encoders.domain import slide_in_domain
-
-        opened = self.slide(slide_id)
-        verdict = self.tool(
-            "slide_in_domain",
-            lambda: slide_in_domain(opened.slide, opened.features, self.encoder),
-            slide=slide_id,
-        )
+        verdict = self.slide(slide_id).domain
         return float(verdict.score), bool(verdict.in_domain)
+
+    def encoder_knows(self, slide_id: str) -> bool:
+        """Whether the encoder's class names mean anything on such tissue.
+
+        A profile of hub models may scan with the embedded encoder, which then ranks but must not name.
+        """
+        from pathagent_tools.encoders.domain import reference_of
+
+        try:
+            reference_of(self.encoder)
+        except UserError:
+            return True
+        return bool(self.slide(slide_id).domain.in_domain)
 
     def tool(self, name: str, function: Callable[[], T], **arguments: Any) -> T:
         """Run a tool and log the call: name, arguments, seconds, digest of the result."""

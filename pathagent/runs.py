@@ -66,7 +66,7 @@ def run_key(resources: Resources) -> str:
         "state_version": STATE_VERSION,
         "case": decides,
         "slides": [[s.id, s.digest, Path(s.path).name, resources.slide(s.id).slide.mpp] for s in case.slides],
-        "profile": resources.profile.name,
+        "profile": [resources.profile.name, resources.profile.domain],
         "vlm": [vlm.id, vlm.revision],
         "encoder": [encoder.id, encoder.revision],
         "prompts": {name: load(name).sha256 for name in names()},

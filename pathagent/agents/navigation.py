@@ -108,12 +108,13 @@ def _offers(
     words = None if first or goal == DEFAULT_GOAL else goal
     per_slide: list[list[_Offer]] = []
     for slide_id in slides:
+        named = known and resources.encoder_knows(slide_id)
         pool = places.make_pool(
             resources.slide(slide_id),
             tile_px=resources.vlm.tile_px,
             tile_mpp=resources.vlm.tile_mpp,
-            goal=words if known else None,
-            known=known,
+            goal=words if named else None,
+            known=named,
         )
         mine = [e for e in looked if e.region.slide == slide_id]
         if not first:

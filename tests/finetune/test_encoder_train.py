@@ -58,7 +58,8 @@ def plan() -> EncoderRecipe:
     sets = {n: {"count": 16, "first_seed": 0} for n in ("train", "validation", "test")}
     return EncoderRecipe(
         id="tiny", version="1", seed=3, tile_px=32, mpp=4.0, tiles=sets, shape=shape, batch=8, epochs=2,
-        learning_rate=1e-3, weight_decay=0.05, warmup_steps=1, helper_weights={"slots": 1.0, "numbers": 1.0, "cells": 1.0},
+        learning_rate=1e-3, weight_decay=0.05, warmup_steps=1,
+        helper_weights={"slots": 1.0, "numbers": 1.0, "cells": 1.0},
         checkpoint_seconds=1e9, threads=1,
     )  # type: ignore[arg-type]  # fmt: skip
 
