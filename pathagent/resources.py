@@ -104,8 +104,8 @@ class OpenSlide:
         )
 
     def read(self, region: Region) -> Image:
-        """Pixels of a region at its mpp."""
-        return self._tool("read_region", lambda: self.slide.read(region), region=region.model_dump())
+        """Pixels of a region at its mpp, the caller's own to write to."""
+        return self._tool("read_region", lambda: self.slide.read(region).copy(), region=region.model_dump())
 
     def measure(self, region: Region) -> tuple[Measurement, ...]:
         """Nuclei and tissue of one region, at 0.5 µm per px or the slide's own coarser resolution."""

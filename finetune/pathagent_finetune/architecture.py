@@ -198,6 +198,7 @@ def save_checkpoint(
     stored = copy.deepcopy(model).to(dtype or torch.bfloat16)
     stored.config.dtype = dtype or torch.bfloat16
     stored.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
     tokenizer.chat_template = CHAT_TEMPLATE
     tokenizer.save_pretrained(folder)
     files = _processor_files(size)

@@ -1,7 +1,7 @@
 """Train the embedded VLM by a recipe, in stages that resume where they stopped.
 
 Stages: render tiles (other processes), learn the tokenizer, teach the visual tower, train everything
-together on image and text examples, export. The best state of the last stage, by its own answers on
+together on image and text examples, score and write the card. The best state of the last stage, by its own answers on
 validation tiles (grammar-bound greedy decoding, no teacher forcing), becomes the checkpoint.
 """
 
@@ -32,8 +32,10 @@ from pathagent_finetune.vision_pretrain import (
     train_visual,
 )
 from pathagent_finetune.vlm_batch import Encoder, collate, forward, leaf_texts, value_weights
-from pathagent_finetune.vlm_eval import described, slot_accuracy
+from pathagent_finetune.vlm_card import finish
+from pathagent_finetune.vlm_eval import in_training, slot_accuracy
 from pathagent_finetune.vlm_recipe import VLMRecipe, load_recipe
+from pathagent_tools.core.card import CARD_NAME
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import canonical_json, sha256_bytes, write_text_atomic
 
@@ -80,6 +82,8 @@ def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles:
         done = _train_joint(plan, model, heads, tokenizer, stores, out, until)
     if not done:
         log.warning("time is over before the recipe's end: run the same command again to go on")
+    elif not (out / "model" / CARD_NAME).is_file():
+        finish(plan, out / "model", stores)
     return out / "model"
 
 
@@ -95,9 +99,12 @@ def _claim(out: Path, plan: VLMRecipe) -> None:
 
 
 def render_tiles(plan: VLMRecipe, folder: Path) -> dict[str, TileStore]:
-    """Render the train and validation tiles under `folder`, or open them where they are whole."""
+    """Render the three tile sets under `folder`, or open them where they are whole.
+
+    Test tiles come from other worlds and half of them from held-out scanners; nothing else sees those.
+    """
     stores = {}
-    for name in ("train", "validation"):
+    for name in ("train", "validation", "test"):
         wanted = getattr(plan.tiles, name)
         stores[name] = tilestore.build(
             folder / name,
@@ -105,7 +112,7 @@ def render_tiles(plan: VLMRecipe, folder: Path) -> dict[str, TileStore]:
             first_seed=wanted.first_seed,
             px=plan.size.tile_px,
             mpp=plan.mpp,
-            split="train" if name == "train" else "test",
+            split="test" if name == "test" else "train",
         )
     return stores
 
@@ -184,14 +191,12 @@ def _train_joint(
     joint = _Joint(plan, model, heads, encoder, stores["train"])
 
     def evaluate() -> Metrics:
-        tiles = range(min(plan.evaluate_tiles, len(stores["validation"])))
-        seen = described(model, tokenizer, plan.size, stores["validation"], tiles, folder=out / ".evaluate")
-        blank = described(
-            model, tokenizer, plan.size, stores["validation"], tiles, folder=out / ".evaluate", blank=True
-        )
-        scores = slot_accuracy(stores["validation"], tiles, seen)
-        unseen = slot_accuracy(stores["validation"], tiles, blank)["macro"]
-        return {"slots": scores, "blank": unseen, "score": scores["macro"]}
+        held_out = stores["validation"]
+        tiles = range(min(plan.evaluate_tiles, len(held_out)))
+        seen, blind = in_training(model, tokenizer, plan.size, held_out, tiles, mpp=plan.mpp)
+        truth = [held_out.truth[i]["findings"] for i in tiles]
+        scores = slot_accuracy(truth, seen)
+        return {"slots": scores, "blank": slot_accuracy(truth, blind)["macro"], "score": scores["macro"]}
 
     def keep_best(metrics: Metrics) -> None:
         save_checkpoint(out / "model", model, tokenizer, plan.size)
