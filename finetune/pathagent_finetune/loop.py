@@ -196,7 +196,7 @@ def run(stage: Stage, budget: Budget, *, until: float | None = None, log_every: 
         loss, numbers = stage.loss(stage.step)
         if not torch.isfinite(loss):
             raise UserError(
-                f"The loss became {float(loss)} at step {stage.step}: lower `lr` in the recipe and start "
+                f"The loss became {loss.item()} at step {stage.step}: lower `lr` in the recipe and start "
                 f"in a new folder; {stage.folder}/state.pt holds the last good state."
             )
         loss.backward()  # type: ignore[no-untyped-call]

@@ -1,8 +1,9 @@
 """Train the embedded VLM by a recipe, in stages that resume where they stopped.
 
 Stages: render tiles (other processes), learn the tokenizer, teach the visual tower, train everything
-together on image and text examples, score and write the card. The best state of the last stage, by its
-own answers on validation tiles (grammar-bound greedy decoding, no teacher forcing), becomes the checkpoint.
+together on image and text examples, score and write the card. The best state of the last training
+stage, by its own answers on validation tiles (grammar-bound greedy decoding, no teacher forcing),
+becomes the checkpoint.
 """
 
 from __future__ import annotations
