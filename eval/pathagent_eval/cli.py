@@ -29,9 +29,8 @@ def _group() -> None:
 @app.command("slots")
 def slots(out: Out, tiles: Annotated[int, typer.Option(min=30)] = 400) -> None:
     """Does the VLM look? Slot accuracy on unseen tiles beside a blank image and the majority."""
-    from pathagent_tools.vlm.profile import load_profile, open_vlm
-
     from pathagent_eval import slots as measure
+    from pathagent_tools.vlm.profile import load_profile, open_vlm
 
     result = measure.table(open_vlm(load_profile("embedded")), tiles)
     write_text_atomic(out / "slots.json", json.dumps(result, indent=2) + "\n")

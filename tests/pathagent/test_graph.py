@@ -4,7 +4,6 @@ from typing import Any
 import numpy as np
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Send
-from pathagent_tools.vlm.profile import load_profile
 from pydantic import BaseModel
 from stand_ins import PROFILE, ColourEncoder, LookingModel
 
@@ -12,6 +11,7 @@ from pathagent.graph import after_diagnosis, after_navigation, after_triage, bui
 from pathagent.resources import Resources
 from pathagent.state import Case, Look, SlideInput
 from pathagent_tools.core.geometry import Region
+from pathagent_tools.vlm.profile import load_profile
 
 REGION = Region(slide="S1", x=0, y=0, width=10, height=10, mpp=1.0)
 LOOK = Look(id="E1", region=REGION, place="centre", reason="r", chosen_by="quota", reading="read")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pathagent_tools.vlm.profile import load_profile
 from stand_ins import PROFILE, ColourEncoder, LookingModel, gone_after
 
 from pathagent import runs
@@ -15,6 +14,7 @@ from pathagent.events import read_events
 from pathagent.resources import Resources
 from pathagent.state import Case, SlideInput
 from pathagent_tools.core.errors import ModelUnavailableError, UserError
+from pathagent_tools.vlm.profile import load_profile
 
 HERE = Path(__file__).parent
 NODES = [
