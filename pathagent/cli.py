@@ -58,9 +58,10 @@ def _plugins() -> dict[str, EntryPoint]:
 
 
 def _command(entry: EntryPoint) -> Any:
-    command = typer.main.get_command(entry.load())
-    command.name = entry.name
-    return command
+    """The entry's app as a command of ours; mounted, so that it brings no completion options along."""
+    shelf = typer.Typer(add_completion=False)
+    shelf.add_typer(entry.load(), name=entry.name)
+    return typer.main.get_group(shelf).commands[entry.name]
 
 
 app = typer.Typer(

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from pathagent_eval.reports import make_case
+from pathagent_eval.reports import make_case, models
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.records import Report
 from pathagent_tools.core.scoring.classes import bootstrap
@@ -61,6 +61,7 @@ def run(slides: int, per_slide: int, work: Path, *, first_seed: int = FIRST_SEED
     """
     import pathagent
 
+    vlm, encoder = models()
     for i in range(slides):
         seed = first_seed + i
         slide, truth = make_case(seed, "small", work / f"{i:03d}", held_out=bool(i % 2))
@@ -70,6 +71,8 @@ def run(slides: int, per_slide: int, work: Path, *, first_seed: int = FIRST_SEED
                 question["text"],
                 options=tuple(question["options"]),
                 notes=BAIT if i % 2 else None,
+                vlm=vlm,
+                encoder=encoder,
             )
             answerable = question["kind"] != "not_assessable"
             said = report.answer or ""

@@ -16,6 +16,7 @@ from pathagent_tools.core.scoring import facts
 from pathagent_tools.core.scoring.classes import bootstrap
 
 if TYPE_CHECKING:
+    from pathagent_tools.core.protocols import SlideEncoder, VisionLanguageModel
     from pathagent_tools.phantom.truth import PhantomTruth
 
 Size = Literal["small", "standard"]
@@ -114,23 +115,28 @@ def run(
     """Score every (seed, size) of the plan; odd positions come from held-out scanners."""
     import pathagent
 
+    vlm, encoder = models(blank=blank)
     for i, (seed, size) in enumerate(plan):
         held_out = bool(i % 2)
         folder = work / f"{size}-{i:03d}"
         slide, truth = make_case(seed, size, folder, held_out=held_out)
         out = (keep / f"{size}-{i:03d}") if keep else folder / "report"
         started = time.monotonic()
-        report = pathagent.draft_report(slide, out=out, force=True, vlm=_blind() if blank else None)
+        report = pathagent.draft_report(slide, out=out, force=True, vlm=vlm, encoder=encoder)
         seconds = time.monotonic() - started
         yield score_case(report, truth, seed=seed, size=size, held_out=held_out, seconds=seconds)
         shutil.rmtree(folder)
 
 
-def _blind() -> Any:
+def models(*, blank: bool = False) -> tuple[VisionLanguageModel, SlideEncoder]:
+    """The embedded models, loaded once for many runs; `blank` hides every image from the VLM."""
     from pathagent_eval.controls import BlankImages
+    from pathagent_tools.encoders.registry import load_encoder
     from pathagent_tools.vlm.profile import load_profile, open_vlm
 
-    return BlankImages(open_vlm(load_profile("embedded")))
+    profile = load_profile("embedded")
+    vlm = open_vlm(profile)
+    return BlankImages(vlm) if blank else vlm, load_encoder(profile.encoder)
 
 
 def summary(scores: Sequence[CaseScore]) -> dict[str, Any]:

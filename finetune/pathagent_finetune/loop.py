@@ -75,11 +75,13 @@ def optimizers(
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the towers, AdamW for embeddings, norms, biases and heads.
 
-    Muon (Jordan et al. 2024, in torch as `torch.optim.Muon`) learns more per step than AdamW, which
-    counts where a stage has minutes; its update is scaled to AdamW's, so both share one rate. `rates`
+    Muon (Jordan et al. 2024) learns more per step than AdamW, which counts where a stage has minutes;
+    its update is scaled to AdamW's, so both share one rate. `rates`
     scales the rate of single modules. A parameter that two modules hold belongs to the first.
     """
     import torch
+
+    from pathagent_finetune.muon import Float32Muon
 
     kinds: dict[str, list[dict[str, Any]]] = {"muon": [], "adamw": []}
     seen: set[int] = set()
@@ -101,7 +103,7 @@ def optimizers(
                 kinds["muon" if kind == "matrices" else "adamw"].append(group)
     found: list[torch.optim.Optimizer] = []
     if kinds["muon"]:
-        found.append(torch.optim.Muon(kinds["muon"], lr=budget.lr, adjust_lr_fn="match_rms_adamw"))
+        found.append(Float32Muon(kinds["muon"], lr=budget.lr))
     found.append(torch.optim.AdamW(kinds["adamw"], lr=budget.lr, betas=(0.9, 0.98)))
     return found
 

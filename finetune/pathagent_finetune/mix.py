@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from pathagent_finetune.corpus import examples, simulate
+from pathagent_finetune.corpus import belief, examples, simulate
 from pathagent_finetune.corpus.examples import Example
 from pathagent_finetune.corpus.questions import draw_question
 from pathagent_finetune.tilestore import TileStore
@@ -66,20 +66,21 @@ def text_example(seed: int, hints: Sequence[str] = HINTS) -> Example:
     rng = Random(f"text-{seed}")
     case = simulate.draw_case(seed)
     r = rng.random()
-    if r < 0.22:
+    if r < 0.17:
         return examples.diagnose_example(case, rng)
-    if r < 0.34:
+    if r < 0.26:
         return examples.judge_example(case, rng, [_question(rng).text])
-    if r < 0.54:
+    if r < 0.51:
         return examples.write_example(case, rng)
-    if r < 0.64:
+    if r < 0.59:
+        return examples.cite_example(seed, rng)
+    if r < 0.69:
         return examples.verify_case_example(case, rng)
-    if r < 0.78:
-        if r < 0.68:
-            q = _asked(case, rng)
-            return examples.verify_answer_example(case, q.kind, q.topic, q.text, rng, options=q.options)
+    if r < 0.76:
         return examples.navigate_example(seed, hints, rng)
     q = _asked(case, rng)
+    if r < 0.81:
+        return examples.verify_answer_example(case, q.kind, q.topic, q.text, rng, options=q.options)
     return examples.answer_example(case, q.kind, q.topic, q.text, rng, options=q.options)
 
 
@@ -88,5 +89,5 @@ def _question(rng: Random) -> Any:
 
 
 def _asked(case: simulate.Case, rng: Random) -> Any:
-    leading = simulate.differential(case.evidence)[0].diagnosis
+    leading = belief.differential(case.evidence)[0].diagnosis
     return draw_question(rng, diagnosis=leading if rng.random() < 0.7 else case.diagnosis)

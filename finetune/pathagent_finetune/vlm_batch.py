@@ -6,6 +6,7 @@ at the beginning of the user's turn. The loss sees the tokens of the answer only
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pathagent_finetune.corpus.examples import Example
-from pathagent_finetune.vision_batch import encode
 from pathagent_tools.core.vocabulary import SLOTS
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-GLUE_WEIGHT, SLOT_WEIGHT = 0.3, 2.0
-"""Loss weight of the fixed text of an answer, and of the slot values of a description."""
+GLUE_WEIGHT, SLOT_WEIGHT, ID_WEIGHT = 0.3, 2.0, 2.5
+"""Loss weight of the fixed text of an answer, of the slot values of a description, and of cited ids."""
 
 
 def prompt_text(example: Example, image_tokens: int) -> str:
@@ -54,6 +54,8 @@ class Encoder:
         letters = [1.0] * len(text)
         if example.request.role == "describe":
             self._weigh_slots(example.target, text, letters)
+        for cited in re.finditer(r'"[EK][0-9]+"', text):
+            letters[cited.start() : cited.end()] = [ID_WEIGHT] * (cited.end() - cited.start())
         weights = [
             max(letters[a:b], default=1.0) if _free(text[a:b]) else GLUE_WEIGHT
             for a, b in coded["offset_mapping"]
@@ -129,24 +131,20 @@ def positions(ids: Tensor, image_id: int) -> Tensor:
     return torch.stack([torch.where(pad, start, plain), height, width])
 
 
-def forward(model: Any, batch: Batch, patches: Tensor | None) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """Logits and labels of the answer tokens.
+def forward(model: Any, batch: Batch, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Logits [T, vocab] and targets [T] of all T answer tokens of the batch.
 
-    Returns logits [T, vocab] and targets [T] of all T answer tokens of the batch, and the image tokens
-    (merged [B, I, D] and deepstack) for auxiliary losses; an empty merged tensor without images.
+    seen: the image tokens of the batch's tiles [B, 1 + deepstack, I, D] (`vision_tokens`), None without
+    images.
     """
-    import torch
-
     inner = model.model
     ids = batch.ids
     embeds = inner.get_input_embeddings()(ids)
-    merged, mask = torch.empty(0), None
-    deep: list[Tensor] = []
-    if patches is not None:
-        merged, deep = encode(inner.visual, patches)
+    mask, deep = None, None
+    if seen is not None:
         mask = ids == model.config.image_token_id
-        flat = merged.flatten(0, 1).to(embeds.dtype)
-        embeds = embeds.masked_scatter(mask[..., None], flat)
+        merged, *deep = seen.unbind(dim=1)
+        embeds = embeds.masked_scatter(mask[..., None], merged.flatten(0, 1).to(embeds.dtype))
     hidden = inner.language_model(
         inputs_embeds=embeds,
         position_ids=positions(ids, model.config.image_token_id),
@@ -155,8 +153,7 @@ def forward(model: Any, batch: Batch, patches: Tensor | None) -> tuple[Tensor, T
         deepstack_visual_embeds=[d.flatten(0, 1) for d in deep] if deep else None,
     ).last_hidden_state
     keep = batch.weights[:, 1:] > 0
-    logits = model.lm_head(hidden[:, :-1][keep])
-    return logits, ids[:, 1:][keep], merged, deep
+    return model.lm_head(hidden[:, :-1][keep]), ids[:, 1:][keep]
 
 
 def value_weights(truth: Sequence[dict[str, Any]]) -> dict[tuple[str, str], float]:

@@ -25,15 +25,16 @@ class VLMRecipe(Frozen):
     size: VLMSize
     vision: Budget
     vision_batch: int = Field(gt=0)
+    language: Budget
+    language_texts: int = Field(gt=0, description="text examples per step of the language stage")
     joint: Budget
     joint_tiles: int = Field(gt=0, description="examples with an image per step")
     joint_texts: int = Field(gt=0, description="examples without an image per step")
+    views: int = Field(gt=0, description="turned and recoloured copies of each tile in the joint stage")
     colour: float = Field(ge=0, description="see vision_batch.augment")
-    auxiliary_weight: float = Field(ge=0, description="of the visual heads' loss in the joint stage")
-    visual_rate: float = Field(gt=0, description="learning rate of the visual tower in the joint stage")
     tokenizer_texts: int = Field(gt=0)
     evaluate_tiles: int = Field(gt=0)
-    bf16: bool
+    bf16: bool = Field(description="train the tower in bfloat16: only where the machine computes in it")
     threads: int = Field(gt=0)
 
 

@@ -1,9 +1,9 @@
 """Train the embedded VLM by a recipe, in stages that resume where they stopped.
 
-Stages: render tiles (other processes), learn the tokenizer, teach the visual tower, train everything
-together on image and text examples, score and write the card. The best state of the last training
-stage, by its own answers on validation tiles (grammar-bound greedy decoding, no teacher forcing),
-becomes the checkpoint.
+Stages: render tiles (other processes), learn the tokenizer, teach the visual tower, teach the language
+model on texts alone, then on tiles and texts with the tower frozen, score and write the card. The best
+state of the last training stage, by its own answers on validation tiles (grammar-bound greedy decoding,
+no teacher forcing) and its reading of unseen texts, becomes the checkpoint.
 """
 
 from __future__ import annotations
@@ -11,27 +11,21 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pathagent_finetune import tilestore
+from pathagent_finetune import tilestore, vision_tokens
 from pathagent_finetune.architecture import build_model, save_checkpoint
 from pathagent_finetune.loop import Metrics, Stage, run
 from pathagent_finetune.mix import text_example, tile_example
 from pathagent_finetune.tilestore import TileStore
 from pathagent_finetune.tokenizer import train_tokenizer
-from pathagent_finetune.vision_pretrain import (
-    build_heads,
-    epoch_batch,
-    loss_of,
-    read_heads,
-    targets,
-    tile_batch,
-    train_visual,
-)
+from pathagent_finetune.vision_pretrain import build_heads, epoch_batch, train_visual
 from pathagent_finetune.vlm_batch import Encoder, collate, forward, leaf_texts, value_weights
 from pathagent_finetune.vlm_card import finish
 from pathagent_finetune.vlm_eval import in_training, slot_accuracy
@@ -79,8 +73,9 @@ def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles:
         bf16=plan.bf16,
         until=until,
     )
-    if done:
-        done = _train_joint(plan, model, heads, tokenizer, stores, out, until)
+    reader = _Reader(plan, model, tokenizer, stores["train"])
+    done = done and _train_language(plan, reader, out, until)
+    done = done and _train_joint(plan, reader, stores, out, until)
     if not done:
         log.warning("time is over before the recipe's end: run the same command again to go on")
     elif not (out / "model" / CARD_NAME).is_file():
@@ -131,65 +126,100 @@ def learn_tokenizer(plan: VLMRecipe, store: TileStore, folder: Path) -> PreTrain
     return AutoTokenizer.from_pretrained(folder)
 
 
-class _Joint:
-    """The loss of one step of the joint stage: a batch of tiles and a batch of texts."""
+class _Reader:
+    """The losses of the language model: on texts alone, and on tiles that the frozen tower has seen."""
 
-    def __init__(self, plan: VLMRecipe, model: Any, heads: Any, encoder: Encoder, store: TileStore) -> None:
+    def __init__(
+        self, plan: VLMRecipe, model: Any, tokenizer: PreTrainedTokenizerBase, store: TileStore
+    ) -> None:
+        self.plan, self.model, self.store = plan, model, store
+        self.encoder = Encoder(tokenizer, plan.size.image_tokens, value_weights(store.truth))
+        self._pool: tuple[int, list[Any]] = (-1, [])
+
+    def _loss(self, drawn: Sequence[Any], seen: Tensor | None) -> Tensor:
         import torch
 
-        self.plan, self.model, self.heads, self.encoder, self.store = plan, model, heads, encoder, store
-        self.slots, self.numbers = (torch.from_numpy(x) for x in targets(store))
-
-    def loss(self, step: int) -> tuple[Tensor, Metrics]:
-        """Token loss on tiles + token loss on texts + the visual heads' loss."""
-        seen, extra = self._tiles(step)
-        read = self._texts(step)
-        total = seen + read + self.plan.auxiliary_weight * extra
-        return total, {"tiles": seen.detach(), "texts": read.detach(), "heads": extra.detach()}
-
-    def _token_loss(self, batch: Any, patches: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
-        import torch
-
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.plan.bf16):
-            logits, wanted, merged, deep = forward(self.model, batch, patches)
-        each = torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="none")
+        batch = collate(drawn, self.encoder)
+        logits, wanted = forward(self.model, batch, seen)
+        each = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
         weights = batch.weights[:, 1:][batch.weights[:, 1:] > 0]
-        return (each * weights).sum() / weights.sum(), merged, deep
+        return (each * weights).sum() / weights.sum()
 
-    def _tiles(self, step: int) -> tuple[Tensor, Tensor]:
+    def texts(self, number: int, size: int) -> Tensor:
+        """Token loss on the `number`-th batch of text examples; POOL batches are sorted by length."""
+        pool, turn = divmod(number, POOL)
+        if self._pool[0] != pool:
+            drawn = [text_example(pool * POOL * size + i) for i in range(POOL * size)]
+            self._pool = pool, sorted(drawn, key=lambda e: len(e.request.user) + len(e.target_text))
+        return self._loss(self._pool[1][turn * size : (turn + 1) * size], None)
+
+    def tiles(self, step: int, views: NDArray[np.float16]) -> Tensor:
+        """Token loss on a batch of tile examples."""
         import torch
 
-        plan = self.plan
-        chosen = epoch_batch(len(self.store), plan.joint_tiles, step, plan.seed + 1)
-        rng = np.random.default_rng([plan.seed, 3, step])
-        drawn = [tile_example(i, self.store, Random(f"tile-{step}-{i}")) for i in chosen]
-        patches, cells = tile_batch(self.store, chosen, rng, colour=plan.colour)
-        loss, merged, deep = self._token_loss(collate(drawn, self.encoder), patches)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=plan.bf16):
-            out = read_heads(self.heads, merged, deep)
-        return loss, loss_of(out, cells, self.slots[chosen], self.numbers[chosen])[0]
+        chosen = epoch_batch(len(self.store), self.plan.joint_tiles, step, self.plan.seed + 1)
+        rngs = [Random(f"tile-{step}-{i}") for i in chosen]
+        seen = np.stack([views[rng.randrange(len(views)), i] for rng, i in zip(rngs, chosen, strict=True)])
+        drawn = [tile_example(i, self.store, rng) for rng, i in zip(rngs, chosen, strict=True)]
+        return self._loss(drawn, torch.from_numpy(seen.astype(np.float32)))
 
-    def _texts(self, step: int) -> Tensor:
-        size = self.plan.joint_texts
-        if step % POOL == 0 or not hasattr(self, "_pool"):
-            first = (step // POOL) * POOL * size
-            drawn = [text_example(first + i) for i in range(POOL * size)]
-            self._pool = sorted(drawn, key=lambda e: len(e.request.user) + len(e.target_text))
-        turn = (step % POOL) * size
-        return self._token_loss(collate(self._pool[turn : turn + size], self.encoder), None)[0]
+    def right(self, first: int, count: int) -> dict[str, float]:
+        """Share of the content tokens of unseen texts that the model would have chosen, by role."""
+        import torch
+
+        hits: dict[str, list[float]] = {}
+        examples = sorted((text_example(first + i) for i in range(count)), key=lambda e: len(e.request.user))
+        with torch.inference_mode():
+            for example in examples:
+                batch = collate([example], self.encoder)
+                logits, wanted = forward(self.model, batch, None)
+                content = batch.weights[:, 1:][batch.weights[:, 1:] > 0] >= 1
+                found = (logits.argmax(-1) == wanted)[content].float().tolist()
+                hits.setdefault(example.request.role, []).extend(found)
+        everything = [x for values in hits.values() for x in values]
+        shares = {role: round(float(np.mean(values)), 4) for role, values in hits.items()}
+        return shares | {"score": round(float(np.mean(everything)), 4)}
+
+
+UNSEEN_TEXTS = 1_000_000_000
+"""Seeds of the texts that the language stage is scored on start here."""
+
+
+def _train_language(plan: VLMRecipe, reader: _Reader, out: Path, until: float | None) -> bool:
+    """The language model on text examples alone: fluency and the reading of ledgers."""
+
+    def loss(step: int) -> tuple[Tensor, Metrics]:
+        total = reader.texts(step, plan.language_texts)
+        return total, {"texts": total.detach()}
+
+    stage = Stage(
+        out / "language",
+        {"language": reader.model.model.language_model},
+        loss,
+        lambda: reader.right(UNSEEN_TEXTS, 200),
+        lambda _: None,
+    )
+    return run(stage, plan.language, until=until)
 
 
 def _train_joint(
-    plan: VLMRecipe,
-    model: Any,
-    heads: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    stores: dict[str, TileStore],
-    out: Path,
-    until: float | None,
+    plan: VLMRecipe, reader: _Reader, stores: dict[str, TileStore], out: Path, until: float | None
 ) -> bool:
-    encoder = Encoder(tokenizer, plan.size.image_tokens, value_weights(stores["train"].truth))
-    joint = _Joint(plan, model, heads, encoder, stores["train"])
+    """The language model on tiles and texts together, the tower frozen."""
+    model, tokenizer = reader.model, reader.encoder.tokenizer
+    views = vision_tokens.tokens(
+        model.model.visual,
+        stores["train"],
+        out / "seen.npy",
+        views=plan.views,
+        seed=plan.seed,
+        colour=plan.colour,
+    )
+
+    def loss(step: int) -> tuple[Tensor, Metrics]:
+        seen = reader.tiles(step, views)
+        read = reader.texts((plan.language.steps or 0) + step, plan.joint_texts)
+        return seen + read, {"tiles": seen.detach(), "texts": read.detach()}
 
     def evaluate() -> Metrics:
         held_out = stores["validation"]
@@ -197,18 +227,17 @@ def _train_joint(
         seen, blind = in_training(model, tokenizer, plan.size, held_out, tiles, mpp=plan.mpp)
         truth = [held_out.truth[i]["findings"] for i in tiles]
         scores = slot_accuracy(truth, seen)
-        return {"slots": scores, "blank": slot_accuracy(truth, blind)["macro"], "score": scores["macro"]}
+        read = reader.right(UNSEEN_TEXTS, 200)
+        return {
+            "slots": scores,
+            "blank": slot_accuracy(truth, blind)["macro"],
+            "texts": read,
+            "score": scores["macro"] + read["score"],
+        }
 
     def keep_best(metrics: Metrics) -> None:
         save_checkpoint(out / "model", model, tokenizer, plan.size)
         write_text_atomic(out / "model.json", json.dumps(metrics, indent=1) + "\n")
 
-    stage = Stage(
-        out / "joint",
-        {"visual": model.model.visual, "model": model, "heads": heads},
-        joint.loss,
-        evaluate,
-        keep_best,
-        rates={"visual": plan.visual_rate},
-    )
+    stage = Stage(out / "joint", {"language": model.model.language_model}, loss, evaluate, keep_best)
     return run(stage, plan.joint, until=until)

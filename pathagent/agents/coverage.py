@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pathagent_tools.slides import Tissue
 
 PLACES = ("upper left", "upper right", "lower left", "lower right", "centre")
+CENTRE = 0.115
+"""Up to this share of the slide's side from its middle, a place is called the centre."""
 
 
 def percent_of_tissue(tissue: Tissue, boxes: Iterable[tuple[int, int, int, int]]) -> float:
@@ -29,13 +31,10 @@ def percent_of_tissue(tissue: Tissue, boxes: Iterable[tuple[int, int, int, int]]
 
 
 def place_of(tissue: Tissue, region: Region) -> str:
-    """Where a region lies within the box of all tissue: one of `PLACES`, the words that models know."""
-    rows, columns = np.nonzero(tissue.mask)
-    if len(rows) == 0:
-        return "centre"
+    """Where a region lies on the slide as its overview shows it, in one of `PLACES`."""
+    height, width = tissue.mask.shape
     x, y = (value / tissue.level0_per_px for value in region.center)
-    across = (x - columns.min()) / max(1, columns.max() + 1 - columns.min())
-    down = (y - rows.min()) / max(1, rows.max() + 1 - rows.min())
-    if abs(across - 0.5) < 1 / 6 and abs(down - 0.5) < 1 / 6:
+    across, down = x / width - 0.5, y / height - 0.5
+    if abs(across) < CENTRE and abs(down) < CENTRE:
         return "centre"
-    return f"{'upper' if down < 0.5 else 'lower'} {'left' if across < 0.5 else 'right'}"
+    return f"{'upper' if down < 0 else 'lower'} {'left' if across < 0 else 'right'}"

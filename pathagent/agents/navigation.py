@@ -87,10 +87,14 @@ def goal_of(state: State) -> str:
 
 
 def _slides(state: State) -> list[str]:
-    """Slides that may be looked at in this case's way of reading, in their order."""
-    wanted = state["outcome"]
+    """Slides that may be looked at in this case's way of reading, in their order.
+
+    Slides that the model reads are those that triage let through, whatever the belief of a round was;
+    else they are the slides that share the case's outcome.
+    """
     if state["reading"] == "none":
         return []
+    wanted = "report" if state["reading"] == "read" else state["outcome"]
     return [r.id for r in state["slides"].values() if r.outcome == wanted]
 
 

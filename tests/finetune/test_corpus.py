@@ -1,10 +1,11 @@
 """What the VLM is taught: targets fit the grammar, beliefs follow the evidence, held-out words stay out."""
 
+import re
 from random import Random
 
 import pytest
 
-from pathagent_finetune.corpus import examples, sentences, simulate
+from pathagent_finetune.corpus import belief, examples, sentences, simulate
 from pathagent_finetune.corpus.questions import UNKNOWABLE, draw_question
 from pathagent_tools.core.records import Findings
 from pathagent_tools.core.scoring import facts
@@ -56,10 +57,10 @@ def test_every_target_is_an_answer_that_the_schema_allows(seed: int) -> None:
 
 
 def test_belief_follows_the_evidence() -> None:
-    tumour = simulate.differential(ledger(*[TUMOUR] * 3, *[look()] * 5))[0]
+    tumour = belief.differential(ledger(*[TUMOUR] * 3, *[look()] * 5))[0]
     assert (tumour.diagnosis, tumour.grade) == ("solid carcinoma", "grade 3")
     assert tumour.probability > 0.9
-    normal = simulate.differential(ledger(*[look()] * 12))[0]
+    normal = belief.differential(ledger(*[look()] * 12))[0]
     assert normal.diagnosis == "no significant abnormality"
 
 
@@ -67,21 +68,48 @@ def test_one_misread_look_is_not_yet_a_settled_tumour() -> None:
     single = look(tissue="invasive tumour", architecture="irregular glands", nuclear_grade="low")
     few = ledger(single, *[look()] * 3)
     settled = ledger(*[TUMOUR] * 4, *[look()] * 6)
-    assert simulate.differential(few)[0].probability < simulate.differential(settled)[0].probability
-    assert simulate.sufficiency(settled)[0]
-    assert not simulate.sufficiency(ledger(*[look()] * 3))[0]
+    assert belief.differential(few)[0].probability < belief.differential(settled)[0].probability
+    assert belief.sufficiency(settled)[0]
+    assert not belief.sufficiency(ledger(*[look()] * 3))[0]
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_report_sentences_say_what_the_ledger_shows(seed: int) -> None:
     case = simulate.draw_case(seed)
-    leading = simulate.differential(case.evidence)[0]
-    expected = {k: v for k, (v, _) in sentences.lesion_facts(case.evidence, leading).items()}
+    leading = belief.differential(case.evidence)[0]
+    expected = {k: v for k, (v, _) in belief.report_facts(case.evidence, leading).items()}
     written = sentences.report_sentences(case.evidence, leading, Random(seed))
     found = facts.extract(" ".join(str(s["text"]) for s in written))
     assert facts.recall(found, expected | {"diagnosis": leading.diagnosis}) == 1
     known = {e.id for e in case.evidence}
     assert all(s["cites"] and set(s["cites"]) <= known for s in written)  # type: ignore[arg-type, call-overload]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_every_look_that_a_sentence_cites_shows_what_it_says(seed: int) -> None:
+    rng = Random(seed)
+    case = simulate.draw_case(seed)
+    by_id = {e.id: e for e in case.evidence}
+    leading = belief.differential(case.evidence)[0]
+    for slot, (value, looks) in belief.report_facts(case.evidence, leading).items():
+        assert looks
+        assert all(belief.shows(by_id[e.id].findings or look(), slot, value) for e in looks)
+    drill = examples.cite_example(seed, rng)
+    if drill.request.role == "write":
+        lines = dict(re.findall(r"^(E[0-9]+) (.*)$", drill.request.user, flags=re.MULTILINE))
+        for sentence in drill.target["sentences"]:
+            found = facts.extract(sentence["text"])
+            grade = found.get("nuclear_grade")
+            assert all(f"grade {grade}" in lines[i] for i in sentence["cites"] if grade)
+
+
+def test_mitoses_and_inflammation_are_those_of_the_lesion() -> None:
+    inflamed = look(inflammation="marked")
+    looks = ledger(*[TUMOUR] * 4, *[inflamed] * 6)
+    leading = belief.differential(looks)[0]
+    facts_of = {k: v for k, (v, _) in belief.report_facts(looks, leading).items()}
+    assert facts_of["inflammation"] == "none"
+    assert facts_of["mitoses"] == "many"
 
 
 def test_held_out_wordings_are_never_drawn() -> None:

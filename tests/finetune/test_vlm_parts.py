@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from random import Random
 
@@ -17,7 +18,16 @@ from pathagent_finetune.corpus.examples import Example
 from pathagent_finetune.tokenizer import train_tokenizer
 from pathagent_finetune.vision_batch import augment, encode, to_patches, turn
 from pathagent_finetune.vision_pretrain import LABELS, cell_shares
-from pathagent_finetune.vlm_batch import GLUE_WEIGHT, Encoder, collate, forward, leaf_texts, prompt_text
+from pathagent_finetune.vision_tokens import look, tokens
+from pathagent_finetune.vlm_batch import (
+    GLUE_WEIGHT,
+    ID_WEIGHT,
+    Encoder,
+    collate,
+    forward,
+    leaf_texts,
+    prompt_text,
+)
 from pathagent_tools.core.vocabulary import SLOTS
 
 SIZE = VLMSize(
@@ -78,7 +88,7 @@ def test_training_sees_the_prompt_and_the_logits_of_the_checkpoint(folder: Path)
     assert prompt_text(example, 1) == chat
     with torch.no_grad():
         stock = model(**inputs).logits[0]
-        logits, wanted, _, _ = forward(model, batch, to_patches(picture[None]))
+        logits, wanted = forward(model, batch, look(model.model.visual, picture[None]))
     assert torch.allclose(logits, stock[-len(wanted) :], atol=1e-3)
 
 
@@ -105,6 +115,35 @@ def test_only_the_answer_counts_and_slot_values_count_most(folder: Path) -> None
     assert heavy == tissue
     glue = torch.isclose(weighed, torch.tensor(GLUE_WEIGHT))
     assert tokenizer.decode(batch.ids[0][glue]).startswith('{"tissue": "')
+
+
+def test_cited_ids_weigh_more_than_words(folder: Path) -> None:
+    tokenizer = AutoProcessor.from_pretrained(folder).tokenizer
+    example = next(e for e in drawn() if e.request.role == "write")
+    batch = collate([example], Encoder(tokenizer, SIZE.image_tokens, {}))
+    heavy = tokenizer.decode(batch.ids[0][batch.weights[0] == ID_WEIGHT])
+    cited = [i for s in example.target["sentences"] for i in s["cites"]]
+    assert cited
+    assert re.findall(r"[0-9]+", heavy) == [i[1:] for i in cited]
+
+
+def test_tokens_are_looked_at_once_and_are_those_of_the_tower(folder: Path, tmp_path: Path) -> None:
+    class Store:
+        def __len__(self) -> int:
+            return 3
+
+        def image(self, index: int) -> np.ndarray:
+            return images(3)[index]
+
+    visual = AutoModelForImageTextToText.from_pretrained(folder).model.visual
+    path = tmp_path / "seen.npy"
+    kept = tokens(visual, Store(), path, views=2, seed=0, colour=0.0)  # type: ignore[arg-type]
+    assert kept.shape == (2, 3, 2, 4, 64)
+    turned, _ = augment(images(3), np.random.default_rng([0, 5, 1, 0]), colour=0.0)
+    assert np.allclose(kept[1], look(visual, turned).numpy(), atol=1e-2)
+    assert not np.allclose(kept[0], kept[1], atol=1e-2)
+    again = tokens(None, Store(), path, views=2, seed=0, colour=0.0)  # type: ignore[arg-type]
+    assert np.array_equal(again, kept)
 
 
 def test_cell_shares_follow_the_image_tokens() -> None:

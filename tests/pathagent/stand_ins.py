@@ -52,6 +52,7 @@ class LookingModel:
     contrary: bool = False
     dark: float = 150.0
     sufficient_after: int = 4
+    percent: int = 90
     before: Hook | None = None
     verdict: str = "supported"
     id: str = "looking-model"
@@ -94,7 +95,7 @@ class LookingModel:
 
     def _diagnose(self, request: ModelRequest) -> dict[str, Any]:
         if "invasive tumour" in request.user:
-            first = {"diagnosis": "adenocarcinoma", "grade": "grade 2", "percent": 90}
+            first = {"diagnosis": "adenocarcinoma", "grade": "grade 2", "percent": self.percent}
         else:
             first = {"diagnosis": "no significant abnormality", "grade": "none", "percent": 85}
         return {"differential": [first, {"diagnosis": "adenoma", "grade": "none", "percent": 5}]}

@@ -55,6 +55,13 @@ def test_budgets_end_looking_and_the_report_says_so(draft, lesion_slide, budget,
     assert any(said in limit for limit in report.limits)
 
 
+def test_an_unsure_round_looks_on_instead_of_giving_up(draft, lesion_slide):
+    unsure = LookingModel(sufficient_after=99, percent=30)
+    report = draft(lesion_slide, budget=Budget(looks=9, looks_per_round=3), vlm=unsure)
+    assert report.outcome == "insufficient evidence"
+    assert len(report.evidence) == 9
+
+
 def test_no_look_lies_on_background_and_none_is_repeated(draft, lesion_slide):
     report = draft(lesion_slide, vlm=LookingModel(sufficient_after=99))
     looked = [e.region for e in report.evidence]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pathagent_finetune.corpus import sentences, simulate
+from pathagent_finetune.corpus import belief, sentences, simulate
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.protocols import ModelRequest
 from pathagent_tools.core.records import Candidate, Evidence, Findings, Hypothesis, Measurement
@@ -68,12 +68,11 @@ def verify_tile_example(findings: Findings, tile: int, rng: Random) -> Example:
         return Example(roles.verify(claim, line, [_NO_IMAGE]), {"verdict": verdict}, tile)
     slot = rng.choice(("architecture", "nuclear_grade", "mitoses", "necrosis", "inflammation", "tissue"))
     value = getattr(findings, slot)
-    true = rng.random() < 0.5
-    said = value if true else _other(slot, value, rng)
+    said = value if rng.random() < 0.5 else _other(slot, value, rng)
     about = sentences.claim_about(slot, said, rng)
     if about is None:
         return describe_example(findings, tile, rng)
-    verdict = "supported" if true else "contradicted"
+    verdict = "supported" if belief.shows(findings, slot, said) else "contradicted"
     grade_less = slot == "nuclear_grade" and findings.nuclear_grade == "none"
     if grade_less or (slot in ("mitoses", "inflammation") and findings.tissue == "background"):
         verdict = "unsupported"
@@ -92,17 +91,17 @@ def diagnose_example(case: simulate.Case, rng: Random) -> Example:
     request = roles.diagnose(_slides(case), roles.ledger_text(case.evidence), notes=notes)
     target = [
         {"diagnosis": h.diagnosis, "grade": h.grade, "percent": round(100 * h.probability)}
-        for h in simulate.differential(case.evidence)
+        for h in belief.differential(case.evidence)
     ]
     return Example(request, {"differential": target})
 
 
 def judge_example(case: simulate.Case, rng: Random, questions: Sequence[str] = ()) -> Example:
     """Whether the ledger settles the leading diagnosis, and what is missing."""
-    leading = simulate.differential(case.evidence)[0]
+    leading = belief.differential(case.evidence)[0]
     question = rng.choice(("Draft a report.", "What is the diagnosis?", "Draft a report.", *questions[:1]))
     text = f"{leading.text} ({round(100 * leading.probability)} %)"
-    enough, missing = simulate.sufficiency(case.evidence)
+    enough, missing = belief.sufficiency(case.evidence)
     request = roles.judge(question, text, roles.ledger_text(case.evidence))
     return Example(request, {"sufficient": enough, "missing": missing})
 
@@ -110,7 +109,7 @@ def judge_example(case: simulate.Case, rng: Random, questions: Sequence[str] = (
 def write_example(case: simulate.Case, rng: Random) -> Example:
     """Report sentences with the ids of their evidence."""
     read = roles.telling(case.evidence)
-    believed = simulate.differential(case.evidence)
+    believed = belief.differential(case.evidence)
     request = roles.write(
         _slides(case),
         roles.differential_text(believed),
@@ -120,14 +119,35 @@ def write_example(case: simulate.Case, rng: Random) -> Example:
     return Example(request, {"sentences": sentences.report_sentences(read, believed[0], rng)})
 
 
+def cite_example(seed: int, rng: Random) -> Example:
+    """Sentences on a ledger that says anything at all: only reading it tells which looks to cite."""
+    looks = [
+        simulate.evidence_of(i + 1, simulate.random_findings(rng), rng.choice(simulate.PLACES))
+        for i in range(rng.randint(3, 16))
+    ]
+    slots = rng.sample(("architecture", "nuclear_grade", "mitoses", "necrosis", "inflammation"), 4)
+    said: list[dict[str, object]] = []
+    for slot in slots:
+        value = getattr(rng.choice(looks).findings, slot)
+        text = sentences.claim_about(slot, value, rng)
+        if text is not None:
+            shown = [e.id for e in looks if getattr(e.findings, slot) == value]
+            said.append({"text": text, "cites": shown[:3]})
+    if not said:
+        return navigate_example(seed, ("stroma", "necrosis"), rng)
+    slides = roles.slide_text("S1", round(rng.uniform(0.5, 14), 1), rng.randint(1, 6))
+    request = roles.write(slides, "none", roles.ledger_text(looks), [e.id for e in looks])
+    return Example(request, {"sentences": said})
+
+
 def verify_case_example(case: simulate.Case, rng: Random) -> Example:
     """A report sentence with the looks that it cites: right, wrong, or citing what cannot carry it."""
     read = roles.telling(case.evidence)
-    leading = simulate.differential(case.evidence)[0]
-    facts = sentences.lesion_facts(read, leading)
+    leading = belief.differential(case.evidence)[0]
+    facts = belief.report_facts(read, leading)
     slot = rng.choice([*facts, "diagnosis"])
     if slot == "diagnosis":
-        core = sentences.lesion_looks(read, leading) or list(read)
+        core = belief.lesion_looks(read, leading) or list(read)
         if rng.random() < 0.5:
             claim, verdict = sentences.diagnosis_claim(leading, rng), "supported"
         else:
@@ -141,7 +161,7 @@ def verify_case_example(case: simulate.Case, rng: Random) -> Example:
         verdict = "supported"
         if rng.random() < 0.5:
             wrong = _other(slot, value, rng)
-            if all(getattr(e.findings, slot) != wrong for e in cited):
+            if not any(e.findings and belief.shows(e.findings, slot, wrong) for e in cited):
                 value, verdict = wrong, "contradicted"
         said = sentences.claim_about(slot, value, rng)
         if said is None:
@@ -234,8 +254,8 @@ def answer_example(
 ) -> Example:
     """Answer one question from the ledger; the kind says how, the wording is the caller's."""
     read = roles.telling(case.evidence)
-    believed = simulate.differential(case.evidence)
-    core = sentences.lesion_looks(read, believed[0])
+    believed = belief.differential(case.evidence)
+    core = belief.lesion_looks(read, believed[0])
     state, cites = "answered", [e.id for e in core[:3]]
     if kind == "not_assessable":
         state, said, cites = "cannot be told from this slide", NOT_ASSESSABLE, []

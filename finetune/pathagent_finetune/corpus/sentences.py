@@ -5,10 +5,10 @@ They are training targets: the model learns to write them, nothing at run time c
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from random import Random
 
+from pathagent_finetune.corpus.belief import lesion_looks, report_facts
 from pathagent_tools.core.records import Evidence, Findings, Hypothesis
 
 _SEEN: dict[str, tuple[str, ...]] = {
@@ -97,21 +97,6 @@ def describe_sentence(findings: Findings, rng: Random) -> str:
     return " ".join(parts)[:220]
 
 
-def lesion_looks(evidence: Sequence[Evidence], leading: Hypothesis) -> list[Evidence]:
-    """The looks that carry the leading diagnosis."""
-    wanted = {
-        "adenoma": ("dysplastic epithelium",),
-        "chronic inflammation": ("lymphoid infiltrate",),
-        "no significant abnormality": (),
-    }.get(leading.diagnosis, ("invasive tumour",))
-    return [e for e in evidence if e.findings and e.findings.tissue in wanted]
-
-
-def _mode(looks: Sequence[Evidence], slot: str, *, skip: str = "none") -> str:
-    values = Counter(getattr(e.findings, slot) for e in looks if getattr(e.findings, slot) != skip)
-    return values.most_common(1)[0][0] if values else skip
-
-
 def _ids(looks: Sequence[Evidence], limit: int = 3) -> list[str]:
     return [e.id for e in looks[:limit]]
 
@@ -155,61 +140,11 @@ _INFLAMMATION: dict[str, tuple[str, ...]] = {
 _REST = ("Other fields show {v}.", "Elsewhere there is {v}.")
 
 
-def lesion_facts(evidence: Sequence[Evidence], leading: Hypothesis) -> dict[str, tuple[str, list[Evidence]]]:
-    """Slot → (value over the case, the looks that show it): what a report must say."""
-    core = lesion_looks(evidence, leading)
-    seen = [e for e in evidence if e.findings]
-    benign = [e for e in seen if e.findings and e.findings.tissue == "benign epithelium"]
-    inflamed_only = leading.diagnosis == "chronic inflammation"
-    epithelium = benign if inflamed_only or not core else core
-    facts: dict[str, tuple[str, list[Evidence]]] = {}
-    arranged = core or benign
-    if arranged:
-        value = _mode(arranged, "architecture")
-        facts["architecture"] = (
-            value,
-            [e for e in arranged if e.findings and e.findings.architecture == value],
-        )
-    grade = _mode(epithelium, "nuclear_grade")
-    if grade != "none":
-        facts["nuclear_grade"] = (
-            grade,
-            [e for e in epithelium if e.findings and e.findings.nuclear_grade == grade],
-        )
-    base = core or seen
-    for value in ("many", "few"):
-        hits = [e for e in base if e.findings and e.findings.mitoses == value]
-        if hits:
-            facts["mitoses"] = (value, hits)
-            break
-    else:
-        facts["mitoses"] = ("none", base)
-    necrotic = [e for e in seen if e.findings and e.findings.necrosis == "present"]
-    facts["necrosis"] = ("present", necrotic) if necrotic else ("absent", base)
-    inflamed = core if inflamed_only else seen
-    if inflamed_only and leading.grade != "none":
-        facts["inflammation"] = (leading.grade, core or inflamed)
-    else:
-        counts = Counter(e.findings.inflammation for e in inflamed if e.findings)
-        level = (
-            "marked"
-            if counts["marked"] * 2 >= len(inflamed)
-            else "mild"
-            if counts["mild"] + counts["marked"] >= 2
-            else "none"
-        )
-        facts["inflammation"] = (
-            level,
-            [e for e in inflamed if e.findings and e.findings.inflammation == level] or base,
-        )
-    return facts
-
-
 def report_sentences(
     evidence: Sequence[Evidence], leading: Hypothesis, rng: Random
 ) -> list[dict[str, object]]:
     """`[{"text": …, "cites": [ids]}, …]`: diagnosis first, then one sentence a fact."""
-    facts = lesion_facts(evidence, leading)
+    facts = report_facts(evidence, leading)
     core = lesion_looks(evidence, leading)
     seen = [e for e in evidence if e.findings]
     dx = leading.text

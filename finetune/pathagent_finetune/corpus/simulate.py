@@ -1,21 +1,22 @@
-"""Simulated cases: ledgers such as a describing model writes, and what follows from them.
+"""Simulated cases: ledgers such as a describing model writes about phantom slides.
 
-A case is drawn from a diagnosis: some looks hit the lesion, others see ordinary tissue or a
-look-alike, and some are misread. What a reader of the ledger may conclude is computed by Bayes'
-rule under the same generative model (`posterior`), so the training target is the belief that the
-evidence warrants and not the drawn truth that it may hide.
+A case is drawn from a diagnosis and three facts of its slide (mitoses, necrosis, inflammation). Some
+looks hit the lesion, others see ordinary tissue, and some are misread. What a reader of the ledger may
+conclude is computed from the same tables by `belief`, so a training target is what the evidence
+warrants and not the drawn truth that it may hide.
+
+The tables are shares counted over the looks of 178 small phantoms (`Phantom.findings`), softened by
+what a describing model misreads.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from random import Random
 
 from pathagent_tools.core.geometry import Region
-from pathagent_tools.core.records import Evidence, Findings, Hypothesis, MadeBy
+from pathagent_tools.core.records import Evidence, Findings, MadeBy
 from pathagent_tools.core.vocabulary import DIAGNOSES, SLOTS
 
 Slots = dict[str, str]
@@ -23,47 +24,73 @@ Table = dict[str, float]
 
 PLACES = ("upper left", "upper right", "lower left", "lower right", "centre")
 
-_ARCHITECTURE = {
+ARCHITECTURE = {
     "adenoma": "crowded glands",
     "adenocarcinoma": "irregular glands",
     "mucinous carcinoma": "mucin pools",
     "poorly cohesive carcinoma": "single files",
     "solid carcinoma": "solid nests",
 }
-_GRADE_OF = {
+NUCLEI = {
     "low-grade dysplasia": "intermediate",
     "high-grade dysplasia": "high",
     "grade 1": "low",
     "grade 2": "intermediate",
     "grade 3": "high",
 }
-_MITOSES: dict[str, Table] = {
+"""Grade of a neoplasm → grade of its nuclei."""
+READ_GRADE: dict[str, Table] = {
+    "low": {"low": 0.86, "intermediate": 0.12, "high": 0.02},
+    "intermediate": {"low": 0.1, "intermediate": 0.75, "high": 0.15},
+    "high": {"low": 0.04, "intermediate": 0.18, "high": 0.78},
+}
+MITOSES_OF_SLIDE: dict[str, Table] = {
+    "none": {"none": 0.98, "few": 0.015, "many": 0.005},
     "low": {"none": 0.8, "few": 0.18, "many": 0.02},
-    "intermediate": {"none": 0.45, "few": 0.45, "many": 0.1},
-    "high": {"none": 0.15, "few": 0.45, "many": 0.4},
+    "intermediate": {"none": 0.22, "few": 0.53, "many": 0.25},
+    "high": {"none": 0.02, "few": 0.28, "many": 0.7},
 }
-_CONFUSED_GRADE: dict[str, Table] = {
-    "low": {"low": 0.87, "intermediate": 0.12, "high": 0.01},
-    "intermediate": {"low": 0.09, "intermediate": 0.82, "high": 0.09},
-    "high": {"low": 0.01, "intermediate": 0.12, "high": 0.87},
+"""Grade of the lesion's nuclei → mitoses in the slide's densest field."""
+MITOSES_OF_LOOK: dict[str, Table] = {
+    "none": {"none": 0.91, "few": 0.08, "many": 0.01},
+    "few": {"none": 0.57, "few": 0.38, "many": 0.05},
+    "many": {"none": 0.34, "few": 0.41, "many": 0.25},
 }
-_ORDINARY: dict[tuple[str, str], float] = {
-    ("stroma", "none"): 0.34,
-    ("smooth muscle", "none"): 0.12,
-    ("adipose", "none"): 0.12,
-    ("benign epithelium", "regular glands"): 0.3,
-    ("lymphoid infiltrate", "diffuse infiltrate"): 0.035,
-    ("background", "none"): 0.03,
-    ("mucin", "none"): 0.02,
-    ("necrosis", "none"): 0.005,
+INFLAMMATION_OF_SLIDE: Table = {"none": 0.78, "mild": 0.21, "marked": 0.01}
+"""In the lesion of a neoplasm."""
+INFLAMMATION_OF_LOOK: dict[str, Table] = {
+    "none": {"none": 0.86, "mild": 0.13, "marked": 0.01},
+    "mild": {"none": 0.3, "mild": 0.63, "marked": 0.07},
+    "marked": {"none": 0.03, "mild": 0.17, "marked": 0.8},
+}
+ORDINARY_INFLAMMATION: Table = {"none": 0.88, "mild": 0.1, "marked": 0.02}
+NECROSIS_OF_SLIDE = {
+    ("adenocarcinoma", "grade 3"): 0.33,
+    ("adenocarcinoma", "grade 2"): 0.05,
+    ("solid carcinoma", "grade 2"): 0.15,
+    ("solid carcinoma", "grade 3"): 0.55,
+}
+RARE_NECROSIS, MISREAD_NECROSIS = 0.003, 0.02
+NECROSIS_OF_LOOK = {"solid nests": 0.47, "irregular glands": 0.25}
+ORDINARY: dict[tuple[str, str], float] = {
+    ("stroma", "none"): 0.42,
+    ("benign epithelium", "regular glands"): 0.36,
+    ("smooth muscle", "none"): 0.07,
+    ("adipose", "none"): 0.07,
+    ("background", "none"): 0.02,
+    ("lymphoid infiltrate", "diffuse infiltrate"): 0.008,
+    ("mucin", "mucin pools"): 0.008,
+    ("necrosis", "none"): 0.003,
     # misread ordinary tissue
     ("dysplastic epithelium", "crowded glands"): 0.014,
-    ("invasive tumour", "irregular glands"): 0.006,
-    ("invasive tumour", "single files"): 0.006,
-    ("invasive tumour", "solid nests"): 0.002,
-    ("invasive tumour", "mucin pools"): 0.002,
+    ("invasive tumour", "irregular glands"): 0.008,
+    ("invasive tumour", "single files"): 0.012,
+    ("invasive tumour", "solid nests"): 0.004,
+    ("invasive tumour", "mucin pools"): 0.003,
 }
-_SHARES = (0.1, 0.3, 0.55, 0.8)
+SHARES = {0.08: 0.1, 0.3: 0.3, 0.55: 0.35, 0.8: 0.25}
+INFLAMED_SHARES = {0.25: 0.15, 0.5: 0.35, 0.75: 0.35, 0.95: 0.15}
+"""Share of the looks that hit the lesion → how often; inflammation is never small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,100 +110,124 @@ def pick(rng: Random, table: Table) -> str:
 
 
 @cache
-def _lesion_table(diagnosis: str, grade: str) -> dict[tuple[str, str], float]:
+def lesion_table(diagnosis: str, grade: str) -> dict[tuple[str, str], float]:
     """(tissue, architecture) → probability of a look that hits the lesion."""
     if diagnosis == "chronic inflammation":
-        share = 0.72 if grade == "marked" else 0.45
-        return {
-            ("lymphoid infiltrate", "diffuse infiltrate"): share,
-            ("benign epithelium", "regular glands"): 0.9 - share,
-            ("stroma", "none"): 0.1,
+        follicles = 0.14 if grade == "marked" else 0.02
+        table = {
+            ("lymphoid infiltrate", "diffuse infiltrate"): follicles,
+            ("benign epithelium", "regular glands"): 0.45,
+            ("stroma", "none"): 0.42,
+            ("smooth muscle", "none"): 0.03,
+            ("adipose", "none"): 0.05,
         }
-    mine = _ARCHITECTURE[diagnosis]
-    tissue = "dysplastic epithelium" if diagnosis == "adenoma" else "invasive tumour"
-    table = {
-        (tissue, mine): 0.86,
-        ("stroma", "none"): 0.03,
-        ("lymphoid infiltrate", "diffuse infiltrate"): 0.015,
-    }
-    if diagnosis == "adenoma":
-        table |= {
-            ("benign epithelium", "regular glands"): 0.05,
-            ("invasive tumour", "irregular glands"): 0.04,
+    elif diagnosis == "adenoma":
+        table = {
+            ("dysplastic epithelium", "crowded glands"): 0.84,
+            ("benign epithelium", "regular glands"): 0.09,
+            ("stroma", "none"): 0.04,
+            ("invasive tumour", "irregular glands"): 0.03,
         }
     else:
-        others = [a for d, a in _ARCHITECTURE.items() if d not in ("adenoma", diagnosis)]
-        table |= {("invasive tumour", a): 0.02 for a in others}
-        table[("dysplastic epithelium", "crowded glands")] = 0.035 if diagnosis == "adenocarcinoma" else 0.01
-    if diagnosis == "solid carcinoma":
-        table[("necrosis", "none")] = 0.09
-    if diagnosis == "mucinous carcinoma":
-        table[("mucin", "none")] = 0.09
+        others = [a for d, a in ARCHITECTURE.items() if d not in ("adenoma", diagnosis)]
+        table = {
+            ("invasive tumour", ARCHITECTURE[diagnosis]): 0.8,
+            ("stroma", "none"): 0.06,
+            ("benign epithelium", "regular glands"): 0.04,
+            ("lymphoid infiltrate", "diffuse infiltrate"): 0.01,
+            ("dysplastic epithelium", "crowded glands"): 0.03 if diagnosis == "adenocarcinoma" else 0.008,
+            **{("invasive tumour", a): 0.022 for a in others},
+        }
+        table |= {
+            "solid carcinoma": {("necrosis", "none"): 0.02 if grade == "grade 1" else 0.05},
+            "mucinous carcinoma": {("mucin", "mucin pools"): 0.08},
+        }.get(diagnosis, {})
     total = sum(table.values())
     return {key: value / total for key, value in table.items()}
 
 
-def _finish(rng: Random, tissue: str, architecture: str, grade: str, inflamed: str) -> Slots:
-    """Fill the other slots of a look whose tissue and architecture are drawn."""
+def shares_of(diagnosis: str) -> dict[float, float]:
+    """Share of a case's looks that hit its lesion → probability."""
+    if diagnosis == "no significant abnormality":
+        return {0.0: 1.0}
+    return INFLAMED_SHARES if diagnosis == "chronic inflammation" else SHARES
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is true of a drawn slide beside its diagnosis."""
+
+    nuclei: str
+    mitoses: str
+    necrosis: bool
+    inflammation: str
+
+
+def _draw_facts(rng: Random, diagnosis: str, grade: str) -> _Facts:
+    nuclei = NUCLEI.get(grade, "none")
+    inflammation = pick(rng, INFLAMMATION_OF_SLIDE) if nuclei != "none" else "none"
+    return _Facts(
+        nuclei,
+        pick(rng, MITOSES_OF_SLIDE[nuclei]),
+        rng.random() < NECROSIS_OF_SLIDE.get((diagnosis, grade), RARE_NECROSIS),
+        grade if diagnosis == "chronic inflammation" else inflammation,
+    )
+
+
+def _draw_look(rng: Random, diagnosis: str, grade: str, facts: _Facts, *, lesion: bool) -> Findings:
+    """Findings of one look as a describing model might write them."""
+    table = lesion_table(diagnosis, grade) if lesion else ORDINARY
+    tissue, architecture = rng.choices(list(table), weights=list(table.values()))[0]
     tumour = tissue in ("invasive tumour", "dysplastic epithelium")
     if tumour:
-        nuclear = pick(rng, _CONFUSED_GRADE.get(grade, _CONFUSED_GRADE["low"]))
-        mitoses = pick(rng, _MITOSES[nuclear])
+        nuclei = facts.nuclei if lesion and facts.nuclei != "none" else pick(rng, _MISREAD_NUCLEI)
+        nuclear_grade = pick(rng, READ_GRADE[nuclei])
+        mitoses = pick(rng, MITOSES_OF_LOOK[facts.mitoses if lesion else "none"])
     elif tissue == "benign epithelium":
-        nuclear, mitoses = (
-            ("low" if rng.random() < 0.95 else "intermediate"),
-            pick(rng, {"none": 0.93, "few": 0.07}),
-        )
+        nuclear_grade = "low" if rng.random() < 0.96 else "intermediate"
+        mitoses = "none" if rng.random() < 0.97 else "few"
     else:
-        nuclear, mitoses = "none", pick(rng, {"none": 0.96, "few": 0.04})
-    necrosis = tissue == "necrosis" or (
-        tissue == "invasive tumour" and rng.random() < (0.35 if architecture == "solid nests" else 0.03)
-    )
+        nuclear_grade = "none" if rng.random() < 0.85 else "low"
+        mitoses = "none" if rng.random() < 0.98 else "few"
+    dying = NECROSIS_OF_LOOK.get(architecture, 0.1) if facts.necrosis and lesion else MISREAD_NECROSIS
     if tissue == "lymphoid infiltrate":
-        inflammation = "marked" if rng.random() < 0.9 else "mild"
+        inflammation = "marked" if rng.random() < 0.93 else "mild"
     else:
-        inflammation = (
-            inflamed if rng.random() < 0.7 else pick(rng, {"none": 0.7, "mild": 0.25, "marked": 0.05})
+        inflammation = pick(
+            rng, INFLAMMATION_OF_LOOK[facts.inflammation] if lesion else ORDINARY_INFLAMMATION
         )
-    return {
-        "tissue": tissue,
-        "architecture": architecture,
-        "nuclear_grade": nuclear,
-        "mitoses": mitoses,
-        "necrosis": "present" if necrosis else "absent",
-        "inflammation": inflammation,
-        "artifact": pick(
-            rng, {"none": 0.9, "fold": 0.02, "blur": 0.03, "pen": 0.02, "bubble": 0.01, "crush": 0.02}
-        ),
-        "stain": pick(rng, {"pale": 0.2, "balanced": 0.6, "dark": 0.2}),
-    }
-
-
-def draw_look(rng: Random, diagnosis: str, grade: str, *, lesion: bool) -> Findings:
-    """Findings of one look as a describing model might write them."""
-    table = _lesion_table(diagnosis, grade) if lesion else _ORDINARY
-    tissue, architecture = rng.choices(list(table), weights=list(table.values()))[0]
-    inflamed = "none"
-    if diagnosis == "chronic inflammation" and lesion:
-        inflamed = grade
-    nuclear = (
-        _GRADE_OF.get(grade, "low") if lesion else pick(rng, {"low": 0.6, "intermediate": 0.3, "high": 0.1})
+    return Findings.model_validate(
+        {
+            "tissue": tissue,
+            "architecture": architecture,
+            "nuclear_grade": nuclear_grade,
+            "mitoses": mitoses,
+            "necrosis": "present" if tissue == "necrosis" or rng.random() < dying else "absent",
+            "inflammation": inflammation,
+            "artifact": pick(rng, _ARTIFACTS),
+            "stain": pick(rng, {"pale": 0.2, "balanced": 0.6, "dark": 0.2}),
+        }
     )
-    return Findings.model_validate(_finish(rng, tissue, architecture, nuclear, inflamed))
+
+
+_MISREAD_NUCLEI: Table = {"low": 0.5, "intermediate": 0.35, "high": 0.15}
+_ARTIFACTS: Table = {"none": 0.84, "fold": 0.02, "blur": 0.02, "pen": 0.04, "bubble": 0.04, "crush": 0.04}
 
 
 def draw_case(seed: int, *, looks: int | None = None) -> Case:
-    """A case of 3 to 24 looks (the ledger may hold fewer lines than a model would want)."""
+    """A case of 3 to 16 looks."""
     rng = Random(f"case-{seed}")
     diagnosis = rng.choice(list(DIAGNOSES))
     grade = rng.choice(DIAGNOSES[diagnosis])
+    facts = _draw_facts(rng, diagnosis, grade)
     n = looks or rng.choice((3, 4, 5, 6, 6, 8, 10, 12, 12, 14, 16, 16))
-    share = 0.0 if diagnosis == "no significant abnormality" else rng.choice(_SHARES)
+    shares = shares_of(diagnosis)
+    share = rng.choices(list(shares), weights=list(shares.values()))[0]
     places = rng.choices(PLACES, k=2)
     evidence = []
     for i in range(n):
         lesion = rng.random() < share
-        findings = draw_look(rng, diagnosis, grade, lesion=lesion)
+        findings = _draw_look(rng, diagnosis, grade, facts, lesion=lesion)
         place = rng.choice(places) if lesion and rng.random() < 0.8 else rng.choice(PLACES)
         evidence.append(evidence_of(i + 1, findings, place))
     return Case(diagnosis, grade, tuple(evidence), round(rng.uniform(0.5, 14), 1), rng.randint(1, 6))
@@ -195,99 +246,12 @@ def evidence_of(number: int, findings: Findings, place: str, slide: str = "S1") 
     )
 
 
-def _look_likelihood(look: Findings, diagnosis: str, grade: str, *, lesion: bool) -> float:
-    """P(tissue, architecture, nuclear grade, mitoses, inflammation | hypothesis), up to shared factors."""
-    table = _lesion_table(diagnosis, grade) if lesion else _ORDINARY
-    p = table.get((look.tissue, look.architecture), 0.0005)
-    if look.tissue in ("invasive tumour", "dysplastic epithelium"):
-        if lesion:
-            p *= (
-                _CONFUSED_GRADE[_GRADE_OF.get(grade, "low")][look.nuclear_grade]
-                if look.nuclear_grade != "none"
-                else 0.02
-            )
-        else:
-            p *= {"low": 0.6, "intermediate": 0.3, "high": 0.1, "none": 0.02}[look.nuclear_grade]
-    inflamed = grade if lesion and diagnosis == "chronic inflammation" else "none"
-    if look.tissue != "lymphoid infiltrate":
-        background = {"none": 0.7, "mild": 0.25, "marked": 0.05}[look.inflammation]
-        p *= 0.7 * (look.inflammation == inflamed) + 0.3 * background
-    return p
-
-
-def posterior(evidence: Sequence[Evidence]) -> dict[tuple[str, str], float]:
-    """(diagnosis, grade) → probability given the ledger, each family with the same prior."""
-    looks = [e.findings for e in evidence if e.findings]
-    logs: dict[tuple[str, str], float] = {}
-    ordinary = [_look_likelihood(f, "", "", lesion=False) for f in looks]
-    for diagnosis, grades in DIAGNOSES.items():
-        for grade in grades:
-            prior = -math.log(len(DIAGNOSES) * len(grades))
-            if diagnosis == "no significant abnormality":
-                logs[diagnosis, grade] = prior + sum(map(math.log, ordinary))
-                continue
-            hit = [_look_likelihood(f, diagnosis, grade, lesion=True) for f in looks]
-            by_share = [
-                sum(math.log(s * h + (1 - s) * o) for h, o in zip(hit, ordinary, strict=True))
-                for s in _SHARES
-            ]
-            top = max(by_share)
-            logs[diagnosis, grade] = (
-                prior + top + math.log(sum(math.exp(v - top) for v in by_share) / len(_SHARES))
-            )
-    top = max(logs.values())
-    weights = {key: math.exp(value - top) for key, value in logs.items()}
-    total = sum(weights.values())
-    return {key: value / total for key, value in weights.items()}
-
-
-def differential(evidence: Sequence[Evidence]) -> list[Hypothesis]:
-    """Families by probability (at least 3 %), each with its likeliest grade; one to three of them."""
-    belief = posterior(evidence)
-    families: dict[str, float] = {}
-    for (diagnosis, _), p in belief.items():
-        families[diagnosis] = families.get(diagnosis, 0.0) + p
-    ranked = sorted(families.items(), key=lambda item: -item[1])
-    kept = [item for item in ranked[:3] if item[1] >= 0.03] or ranked[:1]
-    out = []
-    for diagnosis, p in kept:
-        grade = max(DIAGNOSES[diagnosis], key=lambda g, d=diagnosis: belief[d, g])  # type: ignore[misc]
-        percent = min(98, max(3, 5 * round(20 * p)))
-        out.append(Hypothesis(diagnosis=diagnosis, grade=grade, probability=percent / 100))
-    return out
-
-
-def grade_certainty(evidence: Sequence[Evidence], leading: Hypothesis) -> float:
-    """Probability of the leading grade within its family."""
-    belief = posterior(evidence)
-    mine = {g: belief[leading.diagnosis, g] for g in DIAGNOSES[leading.diagnosis]}
-    return mine[leading.grade] / max(sum(mine.values()), 1e-12)
-
-
-def sufficiency(evidence: Sequence[Evidence]) -> tuple[bool, str]:
-    """Whether the ledger settles the diagnosis, else what to look for."""
-    leading = differential(evidence)[0]
-    looks = [e.findings for e in evidence if e.findings]
-    if leading.diagnosis == "no significant abnormality":
-        if leading.probability >= 0.7 and len(looks) >= 8:
-            return True, ""
-        return False, "abnormal glands or tumour cells in tissue not yet seen"
-    if leading.probability < 0.75:
-        rival = (differential(evidence)[1:] or [leading])[0]
-        return False, f"fields that tell {leading.diagnosis} from {rival.diagnosis}"
-    if leading.diagnosis == "chronic inflammation" and len(looks) < 8:
-        return False, "tumour beside the lymphoid infiltrate"
-    if grade_certainty(evidence, leading) < 0.6:
-        return False, "nuclear grade and mitoses in the lesion"
-    return True, ""
-
-
 def random_findings(rng: Random) -> Findings:
     """Every slot drawn freely: teaches that a ledger line can say anything."""
     return Findings.model_validate({slot: rng.choice(values) for slot, values in SLOTS.items()})
 
 
-_FAMILY_OF = {architecture: family for family, architecture in _ARCHITECTURE.items()}
+_FAMILY_OF = {architecture: family for family, architecture in ARCHITECTURE.items()}
 _FAMILY_OF["diffuse infiltrate"] = "chronic inflammation"
 
 

@@ -92,7 +92,7 @@ class Evidence(Frozen):
 
     id: str = Field(pattern=r"^E[1-9][0-9]*$")
     region: Region
-    place: str = Field(description="where on the slide's tissue: 'upper left', 'centre', …")
+    place: str = Field(description="where on the slide: 'upper left', 'centre', …")
     pixels_sha256: str
     findings: Findings | None = Field(description="None where no model may look (out of domain, too coarse)")
     sentence: str | None = Field(default=None, description="the describing model's own sentence")
@@ -102,9 +102,12 @@ class Evidence(Frozen):
     made_by: MadeBy
 
     def line(self) -> str:
-        """`E3 S1 upper left: invasive tumour, solid nests, …`: the form in which models read it."""
+        """`E3 invasive tumour, solid nests, … (S1 upper left)`: the form in which models read it.
+
+        The id stands beside what it shows, so that citing it is one step.
+        """
         seen = self.findings.line() if self.findings else "measured only"
-        return f"{self.id} {self.region.slide} {self.place}: {seen}"
+        return f"{self.id} {seen} ({self.region.slide} {self.place})"
 
 
 class Candidate(Frozen):
