@@ -199,9 +199,9 @@ def _events(
 
     specimen_of(asked.get("specimen"))
     if out is not None:
-        from pathagent.report import check_out
+        from pathagent.output_folder import check_folder
 
-        check_out(Path(out), force)
+        check_folder(Path(out), force=force)
     case = Case(
         slides=_inputs(slides),
         task=task,

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Final
 import typer
 
 from pathagent.commands.console import emit, emit_json, say
-from pathagent.commands.folder import whole_folder
 from pathagent.commands.options import Force, Json, Seed
 from pathagent.commands.phantom import render_slide
 from pathagent.commands.progress import shown_progress
 from pathagent.commands.report import REPORT_PAGE
+from pathagent.output_folder import whole_folder
 from pathagent_tools.core.records import Report
 
 DEMO_SEED: Final = 7

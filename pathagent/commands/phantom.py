@@ -9,8 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from pathagent.commands.console import emit, emit_json
-from pathagent.commands.folder import whole_folder
 from pathagent.commands.options import Force, Json, Seed
+from pathagent.output_folder import whole_folder
 
 app = typer.Typer(help="Procedural slides with exact truth.")
 

@@ -8,7 +8,6 @@ from typing import Annotated, Final
 import typer
 
 from pathagent.commands.console import emit, emit_json, say
-from pathagent.commands.folder import check_folder
 from pathagent.commands.inputs import budget_of, read_notes
 from pathagent.commands.options import (
     Force,
@@ -26,6 +25,7 @@ from pathagent.commands.options import (
     VlmUrl,
 )
 from pathagent.commands.progress import shown_progress
+from pathagent.output_folder import check_folder
 from pathagent_tools.core.records import Report
 
 REPORT_PAGE: Final = "report.html"

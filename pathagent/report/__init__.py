@@ -1,6 +1,6 @@
 """What a run leaves behind: one folder with the report as JSON, Markdown, a page, and QuPath regions."""
 
 from pathagent.report.figures import Overview
-from pathagent.report.folder import check_out, write_run
+from pathagent.report.folder import write_run
 
-__all__ = ["Overview", "check_out", "write_run"]
+__all__ = ["Overview", "write_run"]

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pathagent.commands.folder import check_folder, whole_folder
+from pathagent.output_folder import unwritable, whole_folder
 from pathagent.report import geojson
 from pathagent.report.figures import Overview, evidence_png
 from pathagent.report.page import report_html
 from pathagent.report.text import report_markdown
 from pathagent.report.view import view_of
-from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import write_bytes_atomic, write_text_atomic
 from pathagent_tools.core.protocols import Image
 from pathagent_tools.core.records import Report
-
-
-def check_out(out: Path, force: bool = False) -> None:
-    """UserError where `out` cannot become a report folder. Call it before any work starts.
-
-    Tries the folder's nearest existing parent with a temporary entry, which is removed again.
-    """
-    check_folder(out, force=force)
-    parent = out.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
-    try:
-        with tempfile.TemporaryDirectory(dir=parent, prefix=".pathagent-"):
-            pass
-    except OSError as error:
-        raise _unwritable(out, error) from error
 
 
 def write_run(
@@ -51,7 +33,7 @@ def write_run(
     evidence_images: evidence id → the pixels looked at, RGB uint8 [h, w, 3]. overviews: slide id → whole
     slide. bounds: slide id → corner of the slide's bounds in level-0 px, taken off for QuPath. run: what
     differs from run to run. An existing empty folder is accepted; a filled one needs `force` and survives
-    until the new one is complete. Returns `out`. Raises UserError (see `check_out`), ValueError where a
+    until the new one is complete. Returns `out`. Raises UserError (see `check_folder`), ValueError where a
     picture of the report is missing.
     """
     _complete(report, evidence_images, overviews, bounds)
@@ -66,7 +48,7 @@ def write_run(
             record = json.dumps(dict(run), indent=2, ensure_ascii=False, default=str)
             write_text_atomic(folder / "run.json", record + "\n")
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
     return out
 
 
@@ -102,10 +84,3 @@ def _complete(
     }
     if missing := [f"{kind} of {', '.join(ids)}" for kind, ids in absent.items() if ids]:
         raise ValueError(f"The report cannot be written: no {'; no '.join(missing)}.")
-
-
-def _unwritable(out: Path, error: OSError) -> UserError:
-    return UserError(
-        f"Cannot write {out}: {error.strerror or error}. "
-        "Choose a folder that you may write to with --out, on a disk with room."
-    )

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pathagent import cli
-from pathagent.commands.folder import check_folder, whole_folder
 from pathagent.commands.inputs import read_notes
 from pathagent.commands.review import decision
+from pathagent.output_folder import check_folder, whole_folder
 from pathagent_tools.core.errors import (
     BatchFailuresError,
     ModelError,

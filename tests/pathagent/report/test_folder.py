@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from report_cases import CASES, carcinoma, two_slides
 
-from pathagent.report import check_out, write_run
+from pathagent.output_folder import check_folder
+from pathagent.report import write_run
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.records import Report
 
@@ -55,7 +56,7 @@ def test_a_filled_folder_needs_force_and_an_empty_one_does_not(tmp_path: Path) -
     write_run(tmp_path / "out", case.report, **case.given())
     before = contents(tmp_path / "out")
     with pytest.raises(UserError, match="--force"):
-        check_out(tmp_path / "out", False)
+        check_folder(tmp_path / "out", force=False)
     with pytest.raises(UserError, match="--force"):
         write_run(tmp_path / "out", case.report, **case.given())
     assert contents(tmp_path / "out") == before
@@ -85,7 +86,7 @@ def test_an_unwritable_place_is_refused_before_work_starts(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "out", Path("/proc/report")):
         with pytest.raises(UserError, match="--out"):
-            check_out(out, False)
+            check_folder(out, force=False)
 
 
 def test_a_picture_that_is_missing_stops_the_report(tmp_path: Path) -> None:

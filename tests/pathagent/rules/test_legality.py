@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pathagent.rules import legality
 from pathagent.rules.phrases import corrected, plain
@@ -29,6 +30,13 @@ def test_what_he_cannot_show_is_refused(topic: legality.Topic) -> None:
 @each_topic
 def test_answerable_twins_pass(topic: legality.Topic) -> None:
     assert [text for text in topic.answer if legality.assess(text)] == []
+
+
+def test_questions_by_another_hand_are_told_apart() -> None:
+    asked = yaml.safe_load((Path(__file__).parent / "independent_questions.yaml").read_text())
+    assert len(asked["refuse"]) == 60
+    assert [text for text in asked["refuse"] if not legality.assess(text)] == []
+    assert [text for text in asked["answer"] if legality.assess(text)] == []
 
 
 def own_match(topic: legality.Topic, text: str) -> bool:

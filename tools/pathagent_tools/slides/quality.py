@@ -120,9 +120,9 @@ def _findings(
     if blank:
         said.append(f"no tissue found ({tissue.area_mm2:.3f} mm²)")
     if stain.wrong_colours:
-        said.append(f"wrong colours: {stain.reason}")
+        said.append(stain.reason)
     elif stain.kind != "H&E" and not blank:
-        said.append(f"stain is {stain.kind}: {stain.reason}")
+        said.append(f"{stain.kind.removeprefix('not H&E: ')}: {stain.reason}")
     if pen > 0.005:
         said.append(f"pen marks over {pen:.1%} of the stained area")
     if focus < 0.8 and not blank:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,13 +54,14 @@ class TransformersVLM:
         source = str(model)
         given: dict[str, Any] = {"revision": revision} if revision else {}
         try:
-            self._processor = AutoProcessor.from_pretrained(source, **given)
-            self._model = AutoModelForImageTextToText.from_pretrained(
-                source,
-                dtype=getattr(torch, dtype or ("float32" if device == "cpu" else "bfloat16")),
-                use_safetensors=True,
-                **given,
-            )
+            with _no_bars():
+                self._processor = AutoProcessor.from_pretrained(source, **given)
+                self._model = AutoModelForImageTextToText.from_pretrained(
+                    source,
+                    dtype=getattr(torch, dtype or ("float32" if device == "cpu" else "bfloat16")),
+                    use_safetensors=True,
+                    **given,
+                )
         except OSError as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"The VLM {source!r} cannot be loaded: {reason}") from None
@@ -185,6 +187,20 @@ class TransformersVLM:
             adapter=adapter,
             extra=extra,
         )
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Loading shows no bar of its own: the command line has one line of progress."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +14,8 @@ from pathagent_tools.core.errors import UserError
 def check_folder(out: Path, *, force: bool) -> None:
     """Raise UserError where `out` cannot become an output folder: filled, a file, or not writable.
 
-    Called before any work starts, so that minutes of work are not lost at the end.
+    Called before any work starts, so that minutes of work are not lost at the end. Tries the nearest
+    existing parent with a temporary entry, which is removed again.
     """
     if out.is_dir():
         if any(out.iterdir()) and not force:
@@ -25,8 +25,19 @@ def check_folder(out: Path, *, force: bool) -> None:
     elif out.exists():
         raise UserError(f"{out} is a file, not a folder. Choose a folder with --out.")
     parent = _existing(out.absolute().parent)
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise UserError(f"Cannot write into {parent}. Choose a folder that you may write to with --out.")
+    try:
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".pathagent-"):
+            pass
+    except OSError as error:
+        raise unwritable(out, error) from error
+
+
+def unwritable(out: Path, error: OSError) -> UserError:
+    """What a full disk or a folder without permission gets."""
+    return UserError(
+        f"Cannot write {out}: {error.strerror or error}. "
+        "Choose a folder that you may write to with --out, on a disk with room."
+    )
 
 
 @contextmanager
@@ -66,9 +77,7 @@ def _staging(out: Path) -> Path:
         out.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp"))
     except OSError as error:
-        raise UserError(
-            f"Cannot write {out}: {error.strerror}. Choose a folder that you may write to with --out."
-        ) from error
+        raise unwritable(out, error) from error
     staging.chmod(0o755)
     return staging
 
