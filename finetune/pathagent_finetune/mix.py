@@ -6,7 +6,7 @@ An example depends on its seed and the tile store only, so a resumed training se
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -33,6 +33,18 @@ HINTS = (
     "background",
 )
 """What the embedded encoder calls a tile, as candidates show it."""
+
+MIX = {
+    "diagnose": 0.17,
+    "judge": 0.09,
+    "write": 0.25,
+    "cite": 0.08,
+    "verify": 0.1,
+    "navigate": 0.07,
+    "verify answer": 0.05,
+    "answer": 0.19,
+}
+"""Kinds of text examples and their shares, where a recipe gives no others."""
 
 _FIELD_MM2 = 0.192 * 0.192
 
@@ -61,27 +73,35 @@ def tile_example(tile: int, store: TileStore, rng: Random) -> Example:
     return examples.slot_question_example(findings, tile, rng)
 
 
-def text_example(seed: int, hints: Sequence[str] = HINTS) -> Example:
-    """An example without an image: one of the roles that read the ledger."""
+def text_example(seed: int, mix: Mapping[str, float] = MIX, hints: Sequence[str] = HINTS) -> Example:
+    """An example without an image: one of the roles that read the ledger, drawn by its share of `mix`."""
     rng = Random(f"text-{seed}")
     case = simulate.draw_case(seed)
-    r = rng.random()
-    if r < 0.17:
+    kind = _drawn(rng.random(), mix)
+    if kind == "diagnose":
         return examples.diagnose_example(case, rng)
-    if r < 0.26:
+    if kind == "judge":
         return examples.judge_example(case, rng, [_question(rng).text])
-    if r < 0.51:
+    if kind == "write":
         return examples.write_example(case, rng)
-    if r < 0.59:
+    if kind == "cite":
         return examples.cite_example(seed, rng)
-    if r < 0.69:
+    if kind == "verify":
         return examples.verify_case_example(case, rng)
-    if r < 0.76:
+    if kind == "navigate":
         return examples.navigate_example(seed, hints, rng)
     q = _asked(case, rng)
-    if r < 0.81:
+    if kind == "verify answer":
         return examples.verify_answer_example(case, q.kind, q.topic, q.text, rng, options=q.options)
     return examples.answer_example(case, q.kind, q.topic, q.text, rng, options=q.options)
+
+
+def _drawn(r: float, mix: Mapping[str, float]) -> str:
+    for kind, share in mix.items():
+        r -= share
+        if r < 0:
+            return kind
+    return list(mix)[-1]
 
 
 def _question(rng: Random) -> Any:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 GLUE_WEIGHT, SLOT_WEIGHT, ID_WEIGHT = 0.3, 2.0, 2.5
 """Loss weight of the fixed text of an answer, of the slot values of a description, and of cited ids."""
 
+ROLE_WEIGHT = {"write": 4.0, "describe": 4.0, "answer": 2.0, "diagnose": 2.0}
+"""What an example weighs by its role where examples count evenly; other roles 1."""
+
 
 def prompt_text(example: Example, image_tokens: int) -> str:
     """The chat text before the answer, with one placeholder per image token."""
@@ -44,6 +47,8 @@ class Encoder:
     image_tokens: int
     value_weights: dict[tuple[str, str], float]
     """Weight of a slot's value in a description: rare values count more."""
+    even: bool = False
+    """Whether examples count by role (`ROLE_WEIGHT`) instead of by their length: a verdict is one token."""
 
     def answer(self, example: Example) -> tuple[list[int], list[float]]:
         """Ids of the answer with its end, and the weight of each."""
@@ -60,7 +65,11 @@ class Encoder:
             max(letters[a:b], default=1.0) if _free(text[a:b]) else GLUE_WEIGHT
             for a, b in coded["offset_mapping"]
         ]
-        return ids, [*weights, 1.0]
+        weights.append(1.0)
+        if self.even:
+            scale = ROLE_WEIGHT.get(example.request.role, 1.0) / sum(weights)
+            weights = [scale * w for w in weights]
+        return ids, weights
 
     def _weigh_slots(self, target: dict[str, Any], text: str, letters: list[float]) -> None:
         for slot in SLOTS:

@@ -27,9 +27,11 @@ class VLMRecipe(Frozen):
     vision_batch: int = Field(gt=0)
     language: Budget
     language_texts: int = Field(gt=0, description="text examples per step of the language stage")
+    language_mix: dict[str, float] = Field(description="shares of the kinds of texts, see `mix.MIX`")
     joint: Budget
     joint_tiles: int = Field(gt=0, description="examples with an image per step")
     joint_texts: int = Field(gt=0, description="examples without an image per step")
+    joint_mix: dict[str, float] = Field(description="as `language_mix`; examples count by role here")
     views: int = Field(gt=0, description="turned and recoloured copies of each tile in the joint stage")
     colour: float = Field(ge=0, description="see vision_batch.augment")
     tokenizer_texts: int = Field(gt=0)

@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,7 @@ def learn_tokenizer(plan: VLMRecipe, store: TileStore, folder: Path) -> PreTrain
     from transformers import AutoTokenizer
 
     if not (folder / "tokenizer.json").is_file():
-        found = [text_example(-1 - i) for i in range(plan.tokenizer_texts)]
+        found = [text_example(-1 - i, plan.language_mix) for i in range(plan.tokenizer_texts)]
         found += [tile_example(i % len(store), store, Random(i)) for i in range(plan.tokenizer_texts)]
         texts = [t for e in found for t in (e.request.system, e.request.user, *leaf_texts(e.target))]
         tokenizer = train_tokenizer(texts, [e.target for e in found], vocab=plan.size.vocab)
@@ -134,6 +135,7 @@ class _Reader:
     ) -> None:
         self.plan, self.model, self.store = plan, model, store
         self.encoder = Encoder(tokenizer, plan.size.image_tokens, value_weights(store.truth))
+        self.mix = plan.language_mix
         self._pool: tuple[int, list[Any]] = (-1, [])
 
     def _loss(self, drawn: Sequence[Any], seen: Tensor | None) -> Tensor:
@@ -149,7 +151,7 @@ class _Reader:
         """Token loss on the `number`-th batch of text examples; POOL batches are sorted by length."""
         pool, turn = divmod(number, POOL)
         if self._pool[0] != pool:
-            drawn = [text_example(pool * POOL * size + i) for i in range(POOL * size)]
+            drawn = [text_example(pool * POOL * size + i, self.mix) for i in range(POOL * size)]
             self._pool = pool, sorted(drawn, key=lambda e: len(e.request.user) + len(e.target_text))
         return self._loss(self._pool[1][turn * size : (turn + 1) * size], None)
 
@@ -167,15 +169,15 @@ class _Reader:
         """Share of the content tokens of unseen texts that the model would have chosen, by role."""
         import torch
 
+        encoder = replace(self.encoder, even=False)
         hits: dict[str, list[float]] = {}
-        examples = sorted((text_example(first + i) for i in range(count)), key=lambda e: len(e.request.user))
         with torch.inference_mode():
-            for example in examples:
-                batch = collate([example], self.encoder)
+            for example in (text_example(first + i) for i in range(count)):
+                batch = collate([example], encoder)
                 logits, wanted = forward(self.model, batch, None)
                 content = batch.weights[:, 1:][batch.weights[:, 1:] > 0] >= 1
                 found = (logits.argmax(-1) == wanted)[content].float().tolist()
-                hits.setdefault(example.request.role, []).extend(found)
+                hits.setdefault(example.request.role, []).extend(found[:-1])  # the end is no content
         everything = [x for values in hits.values() for x in values]
         shares = {role: round(float(np.mean(values)), 4) for role, values in hits.items()}
         return shares | {"score": round(float(np.mean(everything)), 4)}
@@ -207,6 +209,7 @@ def _train_joint(
 ) -> bool:
     """The language model on tiles and texts together, the tower frozen."""
     model, tokenizer = reader.model, reader.encoder.tokenizer
+    reader.encoder, reader.mix = replace(reader.encoder, even=True), plan.joint_mix
     views = vision_tokens.tokens(
         model.model.visual,
         stores["train"],
