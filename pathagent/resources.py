@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from pathagent.events import EventLog, ModelAsked, ToolCalled, digest_of
 from pathagent.state import Case, ModelCall
 from pathagent_tools.core.errors import ModelError, UserError
-from pathagent_tools.core.protocols import Image, ModelRequest, SlideEncoder, VisionLanguageModel
+from pathagent_tools.core.protocols import Completion, Image, ModelRequest, SlideEncoder, VisionLanguageModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -224,28 +224,40 @@ class Resources:
 
         Raises ModelUnavailableError (the run pauses) and UserError (unknown model).
         """
+        return self.ask_all([(key, request)])[0]
+
+    def ask_all(self, asked: Sequence[tuple[str, ModelRequest]]) -> list[ModelCall]:
+        """Ask questions that do not depend on each other, together. Keys, answers and errors as in `ask`."""
+        requests = [request for _, request in asked]
+        answers: list[Completion | ModelError]
         try:
-            done = self.vlm.generate([request])[0]
+            answers = [*self.vlm.generate(requests)] if requests else []
         except ModelError as error:
+            answers = [self._alone(r) for r in requests] if len(requests) > 1 else [error]
+        return [self._call(key, request, done) for (key, request), done in zip(asked, answers, strict=True)]
+
+    def _alone(self, request: ModelRequest) -> Completion | ModelError:
+        try:
+            return self.vlm.generate([request])[0]
+        except ModelError as error:
+            return error
+
+    def _call(self, key: str, request: ModelRequest, done: Completion | ModelError) -> ModelCall:
+        common: dict[str, Any] = {
+            "key": key,
+            "role": request.role,
+            "prompt_sha256": request.prompt_sha256,
+            "images": len(request.images),
+        }
+        if isinstance(done, ModelError):
             call = ModelCall(
-                key=key,
-                role=request.role,
-                prompt_sha256=request.prompt_sha256,
-                text="",
-                data=None,
-                error=str(error),
-                images=len(request.images),
-                model=self.vlm.id,
-                revision=self.vlm.revision,
+                **common, text="", data=None, error=str(done), model=self.vlm.id, revision=self.vlm.revision
             )
         else:
             call = ModelCall(
-                key=key,
-                role=request.role,
-                prompt_sha256=request.prompt_sha256,
+                **common,
                 text=done.text,
                 data=done.data,
-                images=len(request.images),
                 tokens=done.prompt_tokens + done.completion_tokens,
                 seconds=round(done.seconds, 4),
                 confidence=done.confidence,

@@ -11,8 +11,9 @@ from random import Random
 from typing import Any
 
 from pathagent_finetune.corpus import belief, examples, simulate
-from pathagent_finetune.corpus.examples import Example
+from pathagent_finetune.corpus.example import Example
 from pathagent_finetune.corpus.questions import draw_question
+from pathagent_finetune.corpus.verdicts import verify_answer_example, verify_example
 from pathagent_finetune.tilestore import TileStore
 from pathagent_tools.core.records import Measurement
 from pathagent_tools.core.vocabulary import DIAGNOSES
@@ -69,7 +70,7 @@ def tile_example(tile: int, store: TileStore, rng: Random) -> Example:
         seen = _measured(store.truth[tile], rng) if rng.random() < 0.4 else ()
         return examples.describe_example(findings, tile, rng, measurements=seen)
     if r < 0.9:
-        return examples.verify_tile_example(findings, tile, rng)
+        return verify_example(findings, rng, tile=tile)
     return examples.slot_question_example(findings, tile, rng)
 
 
@@ -78,6 +79,7 @@ def text_example(seed: int, mix: Mapping[str, float] = MIX, hints: Sequence[str]
     rng = Random(f"text-{seed}")
     case = simulate.draw_case(seed)
     kind = _drawn(rng.random(), mix)
+    look = rng.choice([e.findings for e in case.evidence if e.findings])
     if kind == "diagnose":
         return examples.diagnose_example(case, rng)
     if kind == "judge":
@@ -87,12 +89,12 @@ def text_example(seed: int, mix: Mapping[str, float] = MIX, hints: Sequence[str]
     if kind == "cite":
         return examples.cite_example(seed, rng)
     if kind == "verify":
-        return examples.verify_case_example(case, rng)
+        return verify_example(look, rng)
     if kind == "navigate":
         return examples.navigate_example(seed, hints, rng)
     q = _asked(case, rng)
     if kind == "verify answer":
-        return examples.verify_answer_example(case, q.kind, q.topic, q.text, rng, options=q.options)
+        return verify_answer_example(q, look, rng)
     return examples.answer_example(case, q.kind, q.topic, q.text, rng, options=q.options)
 
 

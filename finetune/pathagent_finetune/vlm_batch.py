@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pathagent_finetune.corpus.examples import Example
+from pathagent_finetune.corpus.example import Example
 from pathagent_tools.core.vocabulary import SLOTS
 
 if TYPE_CHECKING:

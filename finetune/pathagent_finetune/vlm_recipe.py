@@ -14,6 +14,15 @@ from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
 
 
+class JointStage(Frozen):
+    """One stage on tiles and texts together; examples count by role here."""
+
+    budget: Budget
+    tiles: int = Field(gt=0, description="examples with an image per step")
+    texts: int = Field(gt=0, description="examples without an image per step")
+    mix: dict[str, float] = Field(description="shares of the kinds of texts, see `mix.MIX`")
+
+
 class VLMRecipe(Frozen):
     """Everything that decides the weights, but the code."""
 
@@ -28,10 +37,7 @@ class VLMRecipe(Frozen):
     language: Budget
     language_texts: int = Field(gt=0, description="text examples per step of the language stage")
     language_mix: dict[str, float] = Field(description="shares of the kinds of texts, see `mix.MIX`")
-    joint: Budget
-    joint_tiles: int = Field(gt=0, description="examples with an image per step")
-    joint_texts: int = Field(gt=0, description="examples without an image per step")
-    joint_mix: dict[str, float] = Field(description="as `language_mix`; examples count by role here")
+    joint: tuple[JointStage, ...] = Field(min_length=1, description="one after the other")
     views: int = Field(gt=0, description="turned and recoloured copies of each tile in the joint stage")
     colour: float = Field(ge=0, description="see vision_batch.augment")
     tokenizer_texts: int = Field(gt=0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -135,8 +135,7 @@ class _Reader:
     ) -> None:
         self.plan, self.model, self.store = plan, model, store
         self.encoder = Encoder(tokenizer, plan.size.image_tokens, value_weights(store.truth))
-        self.mix = plan.language_mix
-        self._pool: tuple[int, list[Any]] = (-1, [])
+        self._pool: tuple[Any, list[Any]] = (None, [])
 
     def _loss(self, drawn: Sequence[Any], seen: Tensor | None) -> Tensor:
         import torch
@@ -147,20 +146,20 @@ class _Reader:
         weights = batch.weights[:, 1:][batch.weights[:, 1:] > 0]
         return (each * weights).sum() / weights.sum()
 
-    def texts(self, number: int, size: int) -> Tensor:
+    def texts(self, number: int, size: int, mix: Mapping[str, float]) -> Tensor:
         """Token loss on the `number`-th batch of text examples; POOL batches are sorted by length."""
         pool, turn = divmod(number, POOL)
-        if self._pool[0] != pool:
-            drawn = [text_example(pool * POOL * size + i, self.mix) for i in range(POOL * size)]
-            self._pool = pool, sorted(drawn, key=lambda e: len(e.request.user) + len(e.target_text))
+        if self._pool[0] != (pool, size):
+            drawn = [text_example(pool * POOL * size + i, mix) for i in range(POOL * size)]
+            self._pool = (pool, size), sorted(drawn, key=lambda e: len(e.request.user) + len(e.target_text))
         return self._loss(self._pool[1][turn * size : (turn + 1) * size], None)
 
-    def tiles(self, step: int, views: NDArray[np.float16]) -> Tensor:
+    def tiles(self, step: int, size: int, views: NDArray[np.float16], *, stage: int) -> Tensor:
         """Token loss on a batch of tile examples."""
         import torch
 
-        chosen = epoch_batch(len(self.store), self.plan.joint_tiles, step, self.plan.seed + 1)
-        rngs = [Random(f"tile-{step}-{i}") for i in chosen]
+        chosen = epoch_batch(len(self.store), size, step, self.plan.seed + 1 + stage)
+        rngs = [Random(f"tile-{stage}-{step}-{i}") for i in chosen]
         seen = np.stack([views[rng.randrange(len(views)), i] for rng, i in zip(rngs, chosen, strict=True)])
         drawn = [tile_example(i, self.store, rng) for rng, i in zip(rngs, chosen, strict=True)]
         return self._loss(drawn, torch.from_numpy(seen.astype(np.float32)))
@@ -183,7 +182,9 @@ class _Reader:
         return shares | {"score": round(float(np.mean(everything)), 4)}
 
 
-UNSEEN_TEXTS = 1_000_000_000
+BATCHES_OF_A_STAGE = 1_000_000
+"""No two stages draw the same texts."""
+UNSEEN_TEXTS = 10_000_000_000
 """Seeds of the texts that the language stage is scored on start here."""
 
 
@@ -191,7 +192,7 @@ def _train_language(plan: VLMRecipe, reader: _Reader, out: Path, until: float | 
     """The language model on text examples alone: fluency and the reading of ledgers."""
 
     def loss(step: int) -> tuple[Tensor, Metrics]:
-        total = reader.texts(step, plan.language_texts)
+        total = reader.texts(step, plan.language_texts, plan.language_mix)
         return total, {"texts": total.detach()}
 
     stage = Stage(
@@ -207,9 +208,9 @@ def _train_language(plan: VLMRecipe, reader: _Reader, out: Path, until: float | 
 def _train_joint(
     plan: VLMRecipe, reader: _Reader, stores: dict[str, TileStore], out: Path, until: float | None
 ) -> bool:
-    """The language model on tiles and texts together, the tower frozen."""
+    """The language model on tiles and texts together, the tower frozen; the last stage's best is kept."""
     model, tokenizer = reader.model, reader.encoder.tokenizer
-    reader.encoder, reader.mix = replace(reader.encoder, even=True), plan.joint_mix
+    reader.encoder = replace(reader.encoder, even=True)
     views = vision_tokens.tokens(
         model.model.visual,
         stores["train"],
@@ -219,10 +220,16 @@ def _train_joint(
         colour=plan.colour,
     )
 
-    def loss(step: int) -> tuple[Tensor, Metrics]:
-        seen = reader.tiles(step, views)
-        read = reader.texts((plan.language.steps or 0) + step, plan.joint_texts)
-        return seen + read, {"tiles": seen.detach(), "texts": read.detach()}
+    def loss_of(number: int) -> Callable[[int], tuple[Tensor, Metrics]]:
+        stage = plan.joint[number]
+        first = (number + 1) * BATCHES_OF_A_STAGE
+
+        def loss(step: int) -> tuple[Tensor, Metrics]:
+            seen = reader.tiles(step, stage.tiles, views, stage=number)
+            read = reader.texts(first + step, stage.texts, stage.mix)
+            return seen + read, {"tiles": seen.detach(), "texts": read.detach()}
+
+        return loss
 
     def evaluate() -> Metrics:
         held_out = stores["validation"]
@@ -242,5 +249,15 @@ def _train_joint(
         save_checkpoint(out / "model", model, tokenizer, plan.size)
         write_text_atomic(out / "model.json", json.dumps(metrics, indent=1) + "\n")
 
-    stage = Stage(out / "joint", {"language": model.model.language_model}, loss, evaluate, keep_best)
-    return run(stage, plan.joint, until=until)
+    for number, wanted in enumerate(plan.joint):
+        last = number == len(plan.joint) - 1
+        stage = Stage(
+            out / f"joint-{number}",
+            {"language": model.model.language_model},
+            loss_of(number),
+            evaluate if last else lambda: reader.right(UNSEEN_TEXTS, 200),
+            keep_best if last else lambda _: None,
+        )
+        if not run(stage, wanted.budget, until=until):
+            return False
+    return True

@@ -1,77 +1,128 @@
-"""Verification: each model claim against its evidence, in a context that holds nothing else.
+"""Verification: each model claim against each look that it cites, in a context that holds nothing else.
 
-Then the rules, which no model can overrule: what H&E cannot show is not assessable, and a claim whose
-evidence does not resolve is unsupported. A diagnosis that its own evidence contradicts is withheld.
+A claim keeps the looks that show it. Where none of those that it cites does, its neighbours in the ledger
+are asked, as a model that slips by a line still means what it says. Then the rules, which no model can
+overrule: what H&E cannot show is not assessable, and a claim whose evidence does not resolve is
+unsupported. A diagnosis that no look shows is withheld.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast, get_args
+from dataclasses import dataclass
+from typing import Any, Final
 
 from pathagent.resources import Resources
-from pathagent.state import ModelCall, State
-from pathagent_tools.core.protocols import Image
+from pathagent.state import ModelCall, State, evidence_list
 from pathagent_tools.core.records import Claim, Evidence
-from pathagent_tools.core.vocabulary import Verdict
 from pathagent_tools.vlm import roles
 
-VERIFY_IMAGES: Final = {"open": 2, "phantom": 1}
-"""Images that a verifying model may see at once; the embedded model was trained with one."""
+NEIGHBOURS: Final = 6
+"""Looks that are asked for a claim that none of its own looks shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A claim beside one look, and what the model said of the two."""
+
+    look: Evidence
+    call: ModelCall
+
+    @property
+    def verdict(self) -> str:
+        return str((self.call.data or {}).get("verdict", ""))
+
+    @property
+    def words(self) -> str:
+        """`E3 shows single files`."""
+        return (
+            f"{self.look.id} shows {str((self.call.data or {}).get('seen', '')).strip() or 'nothing of it'}"
+        )
 
 
 def verify(resources: Resources, state: State) -> dict[str, Any]:
-    """Verdicts for the model's claims, then the rules; a contradicted diagnosis ends in abstention."""
+    """Verdicts for the model's claims, then the rules; a diagnosis that no look shows ends in abstention."""
     from pathagent.rules import legality
 
     evidence = state.get("evidence", {})
-    calls: list[ModelCall] = []
-    checked: list[Claim] = []
-    for claim in state.get("claims", []):
-        call = _ask(resources, claim, state, evidence)
-        if call is not None:
-            calls.append(call)
-        checked.append(_judged(claim, call))
-    claims = legality.apply(checked, evidence=evidence, slides=tuple(state["slides"].values()))
+    claims = state.get("claims", [])
+    asked = {c.id: _cited(c, evidence) for c in claims if _open(c)}
+    checks = _check(resources, state, claims, asked)
+    lost = [c for c in claims if asked.get(c.id) and not _supporting(checks[c.id])]
+    around = {c.id: _neighbours(asked[c.id], evidence_list(state)) for c in lost}
+    second = _check(resources, state, lost, around)
+    judged = [_judged(c, checks.get(c.id, []), second.get(c.id, [])) for c in claims]
+    claims = legality.apply(judged, evidence=evidence, slides=tuple(state["slides"].values()))
+    calls = [check.call for found in (checks, second) for part in found.values() for check in part]
     update: dict[str, Any] = {"claims": claims, "calls": calls}
     diagnosis = next((c for c in claims if c.section == "diagnosis"), None)
-    if diagnosis is not None and diagnosis.verdict == "contradicted":
+    if diagnosis is not None and diagnosis.verdict in ("contradicted", "unsupported"):
         update["outcome"] = "insufficient evidence"
         update["outcome_text"] = (
-            f"No diagnosis is drafted: {diagnosis.text.rstrip('.')} was proposed, and its own evidence "
-            "contradicts it."
+            f"No diagnosis is drafted: {diagnosis.text.rstrip('.')} was proposed, and none of the looks "
+            "cited for it shows it."
         )
     return update
 
 
-def _ask(
-    resources: Resources, claim: Claim, state: State, evidence: Mapping[str, Evidence]
-) -> ModelCall | None:
-    """None where there is nothing to ask: code's claims, settled verdicts, claims without evidence."""
-    cited = [evidence[i] for i in claim.evidence if i in evidence]
-    if claim.written_by == "rule" or claim.verdict != "unsupported" or not cited:
-        return None
+def _open(claim: Claim) -> bool:
+    """Whether the claim awaits a verdict: code's claims and settled ones do not."""
+    return claim.written_by == "model" and claim.verdict == "unsupported"
+
+
+def _cited(claim: Claim, evidence: Mapping[str, Evidence]) -> list[Evidence]:
+    return [evidence[i] for i in claim.evidence if i in evidence]
+
+
+def _neighbours(cited: Sequence[Evidence], looked: Sequence[Evidence]) -> list[Evidence]:
+    """Described looks that are not cited, nearest in the ledger first."""
+    known = {e.id for e in cited}
+    numbers = [int(e.id[1:]) for e in cited]
+    rest = [e for e in looked if e.findings and e.id not in known]
+    rest.sort(key=lambda e: min(abs(int(e.id[1:]) - n) for n in numbers))
+    return rest[:NEIGHBOURS]
+
+
+def _check(
+    resources: Resources, state: State, claims: Sequence[Claim], looks: Mapping[str, Sequence[Evidence]]
+) -> dict[str, list[_Check]]:
+    """Every claim beside each of its looks, asked together; pixels are shown with each look."""
+    pairs = [(claim, look) for claim in claims for look in looks.get(claim.id, ())]
+    pixels = {look.id: resources.slide(look.region.slide).read(look.region) for _, look in pairs}
+    asked = [
+        (f"verify {claim.id} by {look.id}", roles.verify(_said(claim, state), look.line(), [pixels[look.id]]))
+        for claim, look in pairs
+    ]
+    found: dict[str, list[_Check]] = {claim.id: [] for claim in claims}
+    for (claim, look), call in zip(pairs, resources.ask_all(asked), strict=True):
+        found[claim.id].append(_Check(look, call))
+    return found
+
+
+def _said(claim: Claim, state: State) -> str:
     question = state["case"].question
-    said = f"{question} {claim.text}" if claim.section == "answer" and question else claim.text
-    images = _images(resources, cited)
-    return resources.ask(f"verify {claim.id}", roles.verify(said, "\n".join(e.line() for e in cited), images))
+    return f"{question} {claim.text}" if claim.section == "answer" and question else claim.text
 
 
-def _images(resources: Resources, cited: Sequence[Evidence]) -> list[Image]:
-    """The cited regions, if they are few enough to be shown all; else their lines speak alone."""
-    limit = VERIFY_IMAGES[resources.profile.domain]
-    if len(cited) > limit:
-        return []
-    return [resources.slide(e.region.slide).read(e.region) for e in cited]
+def _supporting(checks: Sequence[_Check]) -> tuple[str, ...]:
+    return tuple(check.look.id for check in checks if check.verdict == "supported")
 
 
-def _judged(claim: Claim, call: ModelCall | None) -> Claim:
-    if call is None:
-        if claim.verdict == "unsupported" and claim.written_by == "model" and claim.reason is None:
+def _judged(claim: Claim, first: Sequence[_Check], second: Sequence[_Check]) -> Claim:
+    """The claim with its verdict, the looks that show it, and why."""
+    if not first:
+        if _open(claim) and claim.reason is None:
             return claim.model_copy(update={"reason": "cites no evidence"})
         return claim
-    verdict = str((call.data or {}).get("verdict", ""))
-    if verdict not in get_args(Verdict):
+    if kept := _supporting(first):
+        reason = f"checked against the pixels of each look: {len(kept)} of {len(first)} cited show it"
+        return claim.model_copy(update={"verdict": "supported", "evidence": kept, "reason": reason})
+    if kept := _supporting(second):
+        reason = "the looks first cited do not show it; found in their neighbours by the check"
+        return claim.model_copy(update={"verdict": "supported", "evidence": kept[:3], "reason": reason})
+    against = [check for check in first if check.verdict == "contradicted"]
+    if against:
+        return claim.model_copy(update={"verdict": "contradicted", "reason": against[0].words})
+    if all(check.call.data is None for check in first):
         return claim.model_copy(update={"reason": "the check gave no usable verdict"})
-    update = {"verdict": cast("Verdict", verdict), "reason": "checked against the evidence it cites"}
-    return claim.model_copy(update=update)
+    return claim.model_copy(update={"reason": "no look that it cites shows it"})

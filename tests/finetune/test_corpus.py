@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from pathagent_finetune.corpus import belief, examples, sentences, simulate
+from pathagent_finetune.corpus import belief, examples, sentences, simulate, verdicts
 from pathagent_finetune.corpus.questions import UNKNOWABLE, draw_question
 from pathagent_tools.core.records import Findings
 from pathagent_tools.core.scoring import facts
@@ -44,11 +44,11 @@ def test_every_target_is_an_answer_that_the_schema_allows(seed: int) -> None:
     asked = draw_question(rng, diagnosis=case.diagnosis)
     made = [
         examples.describe_example(simulate.random_findings(rng), 0, rng),
-        examples.verify_tile_example(case.evidence[0].findings or look(), 0, rng),
+        verdicts.verify_example(case.evidence[0].findings or look(), rng, tile=0),
         examples.diagnose_example(case, rng),
         examples.judge_example(case, rng),
         examples.write_example(case, rng),
-        examples.verify_case_example(case, rng),
+        verdicts.verify_answer_example(asked, case.evidence[0].findings or look(), rng),
         examples.navigate_example(seed, HINTS, rng),
         examples.answer_example(case, asked.kind, asked.topic, asked.text, rng, options=asked.options),
     ]
@@ -101,6 +101,26 @@ def test_every_look_that_a_sentence_cites_shows_what_it_says(seed: int) -> None:
             found = facts.extract(sentence["text"])
             grade = found.get("nuclear_grade")
             assert all(f"grade {grade}" in lines[i] for i in sentence["cites"] if grade)
+
+
+def test_a_verdict_is_what_was_said_beside_what_was_seen() -> None:
+    assert verdicts.verdict("single files", "single files") == "supported"
+    assert verdicts.verdict("stroma, adipose", "adipose") == "supported"
+    assert verdicts.verdict("single files", "solid nests") == "contradicted"
+    assert verdicts.verdict("solid carcinoma", "no significant abnormality") == "unsupported"
+    assert verdicts.verdict("no significant abnormality", "solid carcinoma") == "contradicted"
+    assert verdicts.verdict("grade high", "grade none") == "unsupported"
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_a_verification_sees_is_in_the_look(seed: int) -> None:
+    rng = Random(seed)
+    findings = simulate.random_findings(rng)
+    example = verdicts.verify_example(findings, rng)
+    seen = example.target["seen"].split(" ", 1)[-1]
+    words = {*findings.model_dump().values(), verdicts.family_of(findings)}
+    assert any(seen in word for word in words) or findings.inflammation == "marked"
+    assert example.target["verdict"] == verdicts.verdict(example.target["said"], example.target["seen"])
 
 
 def test_mitoses_and_inflammation_are_those_of_the_lesion() -> None:

@@ -14,7 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from pathagent_finetune.architecture import VLMSize, build_model, save_checkpoint
 from pathagent_finetune.corpus import examples, simulate
-from pathagent_finetune.corpus.examples import Example
+from pathagent_finetune.corpus.example import Example
 from pathagent_finetune.tokenizer import train_tokenizer
 from pathagent_finetune.vision_batch import augment, encode, to_patches, turn
 from pathagent_finetune.vision_pretrain import LABELS, cell_shares

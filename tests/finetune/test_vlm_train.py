@@ -28,7 +28,10 @@ TINY = {
         "vocab": 1400,
     },
     "vision": {"steps": 3}, "vision_batch": 4, "language": {"steps": 3}, "language_texts": 3,
-    "joint": {"steps": 4}, "joint_tiles": 3, "joint_texts": 2,
+    "joint": [
+        {"budget": {"steps": 2}, "tiles": 3, "texts": 2, "mix": {"write": 0.5, "verify": 0.5}},
+        {"budget": {"steps": 2}, "tiles": 2, "texts": 3, "mix": {"answer": 1.0}},
+    ],
     "tokenizer_texts": 60, "evaluate_tiles": 6, "bf16": False, "threads": 1,
 }  # fmt: skip
 
@@ -62,7 +65,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_stopped_and_resumed_training_ends_in_a_model_with_a_card(recipe: Path, tmp_path: Path) -> None:
     whole = vlm_train.train(recipe, tmp_path / "whole")
-    for _ in range(11):  # each call stops after one step
+    for _ in range(12):  # each call stops after one step
         part = vlm_train.train(recipe, tmp_path / "part", minutes=1e-9)
     card = ModelCard.load(whole)
     assert {"model", "blank_image", "majority", "gain"} <= card.scores.keys()

@@ -46,7 +46,8 @@ Hook = Callable[[ModelRequest], None]
 class LookingModel:
     """Describes what it sees: tumour where a field is darker than `dark`, stroma elsewhere.
 
-    contrary: says the opposite of what it sees. before: called with each request (to kill, to count).
+    contrary: says the opposite of what it sees. verdict: of every check; "read" compares with the pixels.
+    before: called with each request (to kill, to count).
     """
 
     contrary: bool = False
@@ -119,7 +120,12 @@ class LookingModel:
         return {"sentences": sentences}
 
     def _verify(self, request: ModelRequest) -> dict[str, Any]:
-        return {"verdict": self.verdict}
+        verdict = self.verdict
+        if verdict == "read":
+            tumour = self.is_tumour(request.images[0])
+            about_stroma = "stroma." in request.user.splitlines()[0]
+            verdict = "contradicted" if tumour == about_stroma else "supported"
+        return {"said": "the claim", "seen": "the look", "verdict": verdict}
 
     def _answer_question(self, request: ModelRequest) -> dict[str, Any]:
         lines = re.findall(r"^(E\d+) (.*)$", request.user, flags=re.MULTILINE)

@@ -1,6 +1,7 @@
 """Whole runs on tiny slides with tiny models that really look."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -111,10 +112,41 @@ def test_an_unsure_model_ends_in_abstention(draft, lesion_slide):
     assert "40 %" in report.outcome_text
 
 
-def test_a_diagnosis_that_its_evidence_contradicts_is_withheld(draft, lesion_slide):
-    report = draft(lesion_slide, vlm=LookingModel(verdict="contradicted"))
+@pytest.mark.parametrize("verdict", ["contradicted", "unsupported"])
+def test_a_diagnosis_that_no_look_shows_is_withheld(draft, lesion_slide, verdict):
+    report = draft(lesion_slide, vlm=LookingModel(verdict=verdict))
     assert report.outcome == "insufficient evidence"
-    assert "contradicts" in report.outcome_text
+    assert "none of the looks cited for it shows it" in report.outcome_text
+
+
+def tumours(report: Report) -> set[str]:
+    return {e.id for e in report.evidence if e.findings and e.findings.tissue == "invasive tumour"}
+
+
+def test_a_claim_keeps_only_the_looks_that_show_it(draft, lesion_slide):
+    class CitesAll(LookingModel):
+        def _write(self, request: ModelRequest):
+            ids = re.findall(r"^(E\d+) ", request.user, flags=re.MULTILINE)[:4]
+            return {"sentences": [{"text": "The findings favour adenocarcinoma.", "cites": ids}]}
+
+    report = draft(lesion_slide, vlm=CitesAll(verdict="read"))
+    claim = next(c for c in report.claims if c.section == "diagnosis")
+    assert claim.verdict == "supported"
+    assert set(claim.evidence) == tumours(report) & {"E1", "E2", "E3", "E4"}
+    assert f"{len(claim.evidence)} of 4 cited show it" in (claim.reason or "")
+
+
+def test_a_slip_of_citing_is_mended_by_the_check_and_said(draft, lesion_slide):
+    class Slips(LookingModel):
+        def _write(self, request: ModelRequest):
+            stroma = re.findall(r"^(E\d+) stroma", request.user, flags=re.MULTILINE)[:1]
+            return {"sentences": [{"text": "The findings favour adenocarcinoma.", "cites": stroma}]}
+
+    report = draft(lesion_slide, vlm=Slips(verdict="read"))
+    claim = next(c for c in report.claims if c.section == "diagnosis")
+    assert claim.verdict == "supported"
+    assert set(claim.evidence) <= tumours(report)
+    assert "found in their neighbours" in (claim.reason or "")
 
 
 def test_rules_overrule_the_model(draft, lesion_slide):

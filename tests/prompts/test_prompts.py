@@ -17,11 +17,11 @@ def every_request(text: str = "Is there a tumour?") -> list[ModelRequest]:
     return [
         roles.describe(IMAGE, field_um=192),
         roles.navigate(text, {"K1": "K1 stroma: relevance 1, anomaly 2, novelty 3"}, 1),
-        roles.diagnose("S1: tissue 3.1 mm2 in 1 piece.", "E1 S1 centre: stroma", notes=text),
-        roles.judge(text, "adenoma (50 %)", "E1 S1 centre: stroma"),
-        roles.write("S1: tissue 3.1 mm2 in 1 piece.", "adenoma (50 %)", "E1 S1 centre: stroma", ["E1"]),
-        roles.verify(text, "E1 S1 centre: stroma", [IMAGE]),
-        roles.answer("S1: tissue 3.1 mm2 in 1 piece.", text, "E1 S1 centre: stroma", ["E1"]),
+        roles.diagnose("S1: tissue 3.1 mm2 in 1 piece.", "E1 stroma", notes=text),
+        roles.judge(text, "adenoma (50 %)", "E1 stroma"),
+        roles.write("S1: tissue 3.1 mm2 in 1 piece.", "adenoma (50 %)", "E1 stroma", ["E1"]),
+        roles.verify(text, "E1 stroma", [IMAGE]),
+        roles.answer("S1: tissue 3.1 mm2 in 1 piece.", text, "E1 stroma", ["E1"]),
     ]
 
 

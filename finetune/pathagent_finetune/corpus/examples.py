@@ -6,36 +6,23 @@ Everything is drawn from the seed that is passed in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 import numpy as np
 
 from pathagent_finetune.corpus import belief, sentences, simulate
+from pathagent_finetune.corpus.example import Example
+from pathagent_finetune.corpus.verdicts import shows_topic
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.protocols import ModelRequest
-from pathagent_tools.core.records import Candidate, Evidence, Findings, Hypothesis, Measurement
-from pathagent_tools.core.vocabulary import DIAGNOSES, NOT_ASSESSABLE, SLOTS
+from pathagent_tools.core.records import Candidate, Findings, Measurement
+from pathagent_tools.core.vocabulary import DIAGNOSES, NOT_ASSESSABLE
 from pathagent_tools.vlm import roles
 
 _NO_IMAGE = np.zeros((1, 1, 3), np.uint8)
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A request, its target, and the index of its tile (None for text-only roles)."""
-
-    request: ModelRequest
-    target: dict[str, Any]
-    tile: int | None = None
-
-    @property
-    def target_text(self) -> str:
-        """The exact text that the grammar lets a model write."""
-        return json.dumps(self.target, ensure_ascii=False)
 
 
 def describe_example(
@@ -45,38 +32,6 @@ def describe_example(
     request = roles.describe(_NO_IMAGE, field_um=192, measurements=measurements)
     target = findings.model_dump() | {"sentence": sentences.describe_sentence(findings, rng)}
     return Example(request, target, tile)
-
-
-def _other(slot: str, value: str, rng: Random) -> str:
-    return rng.choice([v for v in SLOTS[slot] if v != value])
-
-
-def verify_tile_example(findings: Findings, tile: int, rng: Random) -> Example:
-    """A claim on one slot, or the diagnosis, of one look, with its image and its ledger line."""
-    line = simulate.evidence_of(rng.randint(1, 24), findings, rng.choice(simulate.PLACES)).line()
-    families = simulate.families_of(findings)
-    if families and rng.random() < 0.25:
-        true = rng.random() < 0.5
-        family = families[0] if true else rng.choice([d for d in DIAGNOSES if d not in families])
-        claimed = Hypothesis(diagnosis=family, grade=rng.choice(DIAGNOSES[family]), probability=0.5)
-        words = {"low": "grade 1", "intermediate": "grade 2", "high": "grade 3"}
-        if true and "grade 1" in DIAGNOSES[family]:
-            grade = words.get(findings.nuclear_grade, "grade 1")
-            claimed = claimed.model_copy(update={"grade": grade})
-        verdict = "supported" if true else "contradicted"
-        claim = sentences.diagnosis_claim(claimed, rng)
-        return Example(roles.verify(claim, line, [_NO_IMAGE]), {"verdict": verdict}, tile)
-    slot = rng.choice(("architecture", "nuclear_grade", "mitoses", "necrosis", "inflammation", "tissue"))
-    value = getattr(findings, slot)
-    said = value if rng.random() < 0.5 else _other(slot, value, rng)
-    about = sentences.claim_about(slot, said, rng)
-    if about is None:
-        return describe_example(findings, tile, rng)
-    verdict = "supported" if belief.shows(findings, slot, said) else "contradicted"
-    grade_less = slot == "nuclear_grade" and findings.nuclear_grade == "none"
-    if grade_less or (slot in ("mitoses", "inflammation") and findings.tissue == "background"):
-        verdict = "unsupported"
-    return Example(roles.verify(about, line, [_NO_IMAGE]), {"verdict": verdict}, tile)
 
 
 def _slides(case: simulate.Case) -> str:
@@ -140,40 +95,6 @@ def cite_example(seed: int, rng: Random) -> Example:
     return Example(request, {"sentences": said})
 
 
-def verify_case_example(case: simulate.Case, rng: Random) -> Example:
-    """A report sentence with the looks that it cites: right, wrong, or citing what cannot carry it."""
-    read = roles.telling(case.evidence)
-    leading = belief.differential(case.evidence)[0]
-    facts = belief.report_facts(read, leading)
-    slot = rng.choice([*facts, "diagnosis"])
-    if slot == "diagnosis":
-        core = belief.lesion_looks(read, leading) or list(read)
-        if rng.random() < 0.5:
-            claim, verdict = sentences.diagnosis_claim(leading, rng), "supported"
-        else:
-            family = rng.choice([d for d in DIAGNOSES if d != leading.diagnosis])
-            other = Hypothesis(diagnosis=family, grade=rng.choice(DIAGNOSES[family]), probability=0.5)
-            claim, verdict = sentences.diagnosis_claim(other, rng), "contradicted"
-        cited = core[:3]
-    else:
-        value, looks = facts[slot]
-        cited = list(looks[:3])
-        verdict = "supported"
-        if rng.random() < 0.5:
-            wrong = _other(slot, value, rng)
-            if not any(e.findings and belief.shows(e.findings, slot, wrong) for e in cited):
-                value, verdict = wrong, "contradicted"
-        said = sentences.claim_about(slot, value, rng)
-        if said is None:
-            return write_example(case, rng)
-        claim = said
-        if slot == "nuclear_grade" and all(e.findings and e.findings.nuclear_grade == "none" for e in cited):
-            verdict = "unsupported"
-    if not cited:
-        return write_example(case, rng)
-    return Example(roles.verify(claim, "\n".join(e.line() for e in cited)), {"verdict": verdict})
-
-
 def navigate_example(seed: int, hints: Sequence[str], rng: Random) -> Example:
     """Choose the relevant, abnormal and new among candidates."""
     n, count = rng.randint(4, 12), rng.randint(1, 4)
@@ -220,33 +141,12 @@ def navigate_example(seed: int, hints: Sequence[str], rng: Random) -> Example:
     return Example(request, {"choose": [c.id for c in order], "reason": reason})
 
 
-_SUBJECT_SLOTS: dict[str, tuple[str, str]] = {
-    "necrosis": ("necrosis", "present"),
-    "mitoses": ("mitoses", "few|many"),
-    "adipose": ("tissue", "adipose"),
-    "mucin": ("tissue", "mucin"),
-}
 _SUBJECT_FAMILIES = {
     "invasive tumour": tuple(d for d in DIAGNOSES if d.endswith("carcinoma")),
     "dysplasia": ("adenoma",),
     "inflammation": ("chronic inflammation",),
 }
 """Subjects that follow from the belief as a whole: one misread look does not make a tumour."""
-
-
-def looks_showing(subject: str, evidence: Sequence[Evidence]) -> list[Evidence]:
-    """The looks whose findings show the subject of a yes/no question."""
-    slot, values = _SUBJECT_SLOTS[subject]
-    pools = subject == "mucin"
-    return [
-        e
-        for e in evidence
-        if e.findings
-        and (
-            getattr(e.findings, slot) in values.split("|")
-            or (pools and e.findings.architecture == "mucin pools")
-        )
-    ]
 
 
 def answer_example(
@@ -263,7 +163,7 @@ def answer_example(
         said = "yes" if believed[0].diagnosis in _SUBJECT_FAMILIES[subject] else "no"
         cites = cites or [e.id for e in read[:2]]
     elif kind == "yesno":
-        shown = looks_showing(subject, read)
+        shown = [e for e in read if e.findings and shows_topic(e.findings, subject)]
         said, cites = ("yes", [e.id for e in shown[:3]]) if shown else ("no", [e.id for e in read[:2]])
     elif kind == "choice":
         said = next((h.diagnosis for h in believed if h.diagnosis in options), believed[0].diagnosis)
@@ -282,23 +182,6 @@ def answer_example(
         _slides(case), text, roles.ledger_text(case.evidence), [e.id for e in read], options=options
     )
     return Example(request, {"class": state, "answer": said, "cites": cites})
-
-
-def verify_answer_example(
-    case: simulate.Case, kind: str, subject: str, text: str, rng: Random, *, options: Sequence[str] = ()
-) -> Example:
-    """`question answer` with the looks that the answer cites: the right answer or another one."""
-    asked = answer_example(case, kind, subject, text, rng, options=options)
-    cited = [e for e in case.evidence if e.id in asked.target["cites"]]
-    said, verdict = str(asked.target["answer"]), "supported"
-    others = {"yesno": ["no" if said == "yes" else "yes"], "choice": list(DIAGNOSES)}.get(kind, [])
-    others = [o for o in others if o != said]
-    if kind not in ("yesno", "choice") or not cited:
-        return verify_case_example(case, rng)
-    if rng.random() < 0.5:
-        said, verdict = rng.choice(others), "contradicted"
-    evidence = "\n".join(e.line() for e in cited)
-    return Example(roles.verify(f"{text} {said}", evidence), {"verdict": verdict})
 
 
 def slot_question_example(findings: Findings, tile: int, rng: Random) -> Example:

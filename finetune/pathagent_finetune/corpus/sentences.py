@@ -167,9 +167,17 @@ def report_sentences(
     if rest:
         words = list(dict.fromkeys(e.findings.tissue for e in rest if e.findings))[:3]
         looks = [next(e for e in rest if e.findings and e.findings.tissue == w) for w in words]
-        text = words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
-        say(_REST, text, looks)
+        say(_REST, _listed(words), looks)
     return out[:7]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def rest_claim(tissues: Sequence[str], rng: Random) -> str:
+    """The sentence that other fields show these tissues."""
+    return rng.choice(_REST).format(v=_listed(tissues))
 
 
 def claim_about(slot: str, value: str, rng: Random) -> str | None:
@@ -182,8 +190,6 @@ def claim_about(slot: str, value: str, rng: Random) -> str | None:
     }
     if slot == "nuclear_grade" and value != "none":
         return rng.choice(_GRADE).format(v=value)
-    if slot == "tissue":
-        return rng.choice(_REST).format(v=value)
     words = tables.get(slot, {}).get(value)
     return rng.choice(words) if words else None
 

@@ -249,16 +249,3 @@ def evidence_of(number: int, findings: Findings, place: str, slide: str = "S1") 
 def random_findings(rng: Random) -> Findings:
     """Every slot drawn freely: teaches that a ledger line can say anything."""
     return Findings.model_validate({slot: rng.choice(values) for slot, values in SLOTS.items()})
-
-
-_FAMILY_OF = {architecture: family for family, architecture in ARCHITECTURE.items()}
-_FAMILY_OF["diffuse infiltrate"] = "chronic inflammation"
-
-
-def families_of(findings: Findings) -> tuple[str, ...]:
-    """The diagnosis families that one look can carry by itself; empty where it carries none."""
-    if findings.architecture in _FAMILY_OF:
-        return (_FAMILY_OF[findings.architecture],)
-    if findings.tissue in ("stroma", "smooth muscle", "adipose", "benign epithelium"):
-        return ("no significant abnormality",)
-    return ()

@@ -33,9 +33,9 @@ def test_every_role_is_answered_in_valid_json_even_by_random_weights(vlm: Transf
 def test_a_batch_gives_what_single_calls_give_and_in_order(vlm: TransformersVLM) -> None:
     requests = [
         roles.describe(noise(1), field_um=64),
-        roles.verify("Necrosis is present.", "E1 S1 centre: necrosis"),
+        roles.verify("Necrosis is present.", "E1 necrosis"),
         roles.describe(noise(2), field_um=1000),
-        roles.verify("There is a good deal of inflammation in the centre.", "E1 S1 centre: stroma"),
+        roles.verify("There is a good deal of inflammation in the centre.", "E1 stroma"),
     ]
     together = vlm.generate(requests)
     alone = [vlm.generate([r])[0] for r in requests]
@@ -73,7 +73,7 @@ def test_threads_take_turns(vlm: TransformersVLM) -> None:
 
 
 def test_a_prompt_beyond_the_context_is_the_users_error(vlm: TransformersVLM) -> None:
-    request = roles.verify("Necrosis is present.", "E1 S1 centre: necrosis\n" * 400)
+    request = roles.verify("Necrosis is present.", "E1 necrosis\n" * 400)
     with pytest.raises(UserError, match="room for 2048"):
         vlm.generate([request])
 
@@ -93,7 +93,7 @@ def test_a_role_uses_its_adapter_and_the_others_the_base(checkpoint: Path, tmp_p
     get_peft_model(AutoModelForImageTextToText.from_pretrained(checkpoint), config).save_pretrained(
         tmp_path / "a"
     )
-    requests = [roles.describe(noise(1), field_um=64), roles.verify("Necrosis.", "E1 S1 centre: necrosis")]
+    requests = [roles.describe(noise(1), field_um=64), roles.verify("Necrosis.", "E1 necrosis")]
     base = TransformersVLM(checkpoint, tile_px=64).generate(requests)
     tuned = TransformersVLM(checkpoint, tile_px=64, adapters={"describe": tmp_path / "a"}).generate(requests)
     assert [c.adapter for c in tuned] == ["describe", None]

@@ -158,10 +158,15 @@ def write(slides: str, differential: str, ledger: str, ids: Sequence[str]) -> Mo
     return _request("write", schema, [], 420, slides=slides, differential=differential, ledger=ledger)
 
 
-def verify(claim: str, evidence: str, images: Sequence[Image] = ()) -> ModelRequest:
-    """One claim against its evidence, in a context that holds nothing else."""
-    schema = _object(verdict={"enum": ["supported", "contradicted", "unsupported"]})
-    return _request("verify", schema, images, 16, claim=one_line(claim), evidence=evidence)
+def verify(claim: str, look: str, images: Sequence[Image] = ()) -> ModelRequest:
+    """One claim against one look, in a context that holds nothing else.
+
+    The model first names what the claim says and what the look shows, then whether they agree.
+    """
+    schema = _object(
+        said=_text(80), seen=_text(80), verdict={"enum": ["supported", "contradicted", "unsupported"]}
+    )
+    return _request("verify", schema, images, 60, claim=one_line(claim), look=look)
 
 
 ANSWER_CLASSES = ("answered", "cannot be told from this slide", "insufficient evidence")
