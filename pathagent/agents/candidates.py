@@ -24,6 +24,8 @@ MAX_OVERLAP: Final = 0.3
 MIN_TISSUE: Final = 0.5
 SOME_TISSUE: Final = 0.25
 """Where no place has `MIN_TISSUE` (a tiny biopsy), places with this much will do."""
+MAX_PEN: Final = 0.03
+"""Places with more pen ink than this are looked at only where there are no others: ink misleads."""
 NEUTRAL: Final = 0.5
 LESION: Final = ("invasive tumour", "dysplastic epithelium")
 
@@ -101,9 +103,9 @@ def _on_tissue(opened: OpenSlide, looks: Sequence[Region]) -> NDArray[np.intp]:
     if not looks:
         return np.zeros(0, np.intp)
     boxes = np.array([[r.x, r.y, r.width, r.height] for r in looks], dtype=np.int64)
-    share = opened.tissue.fractions(boxes)
-    for least in (MIN_TISSUE, SOME_TISSUE):
-        keep = np.flatnonzero(share >= least)
+    share, pen = opened.tissue.fractions(boxes), opened.tissue.pen_fractions(boxes)
+    for least, most in ((MIN_TISSUE, MAX_PEN), (MIN_TISSUE, 1.0), (SOME_TISSUE, 1.0)):
+        keep = np.flatnonzero((share >= least) & (pen <= most))
         if len(keep):
             return keep
     return np.zeros(0, np.intp)

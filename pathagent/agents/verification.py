@@ -30,7 +30,12 @@ class _Check:
 
     @property
     def verdict(self) -> str:
-        return str((self.call.data or {}).get("verdict", ""))
+        """The model's verdict; where it names the same thing as said and as seen, that is support."""
+        data = self.call.data or {}
+        said, seen = (str(data.get(key, "")).strip().casefold() for key in ("said", "seen"))
+        if seen and seen in (said, *said.split(", ")):
+            return "supported"
+        return str(data.get("verdict", ""))
 
     @property
     def words(self) -> str:

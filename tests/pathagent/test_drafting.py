@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from stand_ins import PROFILE, ColourEncoder, LookingModel
-from tiny_slides import LESION, SIDE
+from tiny_slides import LESION, SIDE, paint, write_slide
 
 import pathagent
 from pathagent.budget import Budget
@@ -54,6 +54,17 @@ def test_budgets_end_looking_and_the_report_says_so(draft, lesion_slide, budget,
     report = draft(lesion_slide, budget=budget, vlm=LookingModel(sufficient_after=99))
     assert len(report.evidence) == looks
     assert any(said in limit for limit in report.limits)
+
+
+def test_no_look_lies_under_pen_ink_while_clean_tissue_is_left(draft, tmp_path):
+    pixels = paint(lesion=True)
+    stripe = slice(round(0.3 * SIDE), round(0.3 * SIDE) + 48)
+    pixels[:, stripe] = (20, 120, 60)
+    slide = write_slide(tmp_path / "pen.tiff", pixels)
+    report = draft(slide, budget=Budget(looks=5), vlm=LookingModel(sufficient_after=99))
+    assert len(report.evidence) == 5
+    spans = [(e.region.x, e.region.x + e.region.width) for e in report.evidence]
+    assert all(right <= stripe.start + 8 or left >= stripe.stop - 8 for left, right in spans)
 
 
 def test_an_unsure_round_looks_on_instead_of_giving_up(draft, lesion_slide):
@@ -134,6 +145,16 @@ def test_a_claim_keeps_only_the_looks_that_show_it(draft, lesion_slide):
     assert claim.verdict == "supported"
     assert set(claim.evidence) == tumours(report) & {"E1", "E2", "E3", "E4"}
     assert f"{len(claim.evidence)} of 4 cited show it" in (claim.reason or "")
+
+
+def test_a_verdict_against_its_own_words_does_not_stand(draft, lesion_slide):
+    class SaysTheSame(LookingModel):
+        def _verify(self, request: ModelRequest):
+            return {"said": "Irregular glands", "seen": "irregular glands", "verdict": "contradicted"}
+
+    report = draft(lesion_slide, vlm=SaysTheSame())
+    assert report.outcome == "report"
+    assert {c.verdict for c in report.claims if c.written_by == "model"} == {"supported"}
 
 
 def test_a_slip_of_citing_is_mended_by_the_check_and_said(draft, lesion_slide):

@@ -52,6 +52,9 @@ def test_pen_is_not_tissue(write_slide):
         quality = check_quality(slide, tissue)
     assert len(tissue.pieces) == 1
     assert 0.1 < quality.pen_fraction < 0.4
+    beside, across = tissue.pen_fractions(np.array([[400, 600, 100, 100], [1480, 400, 100, 100]]))
+    assert beside == 0
+    assert across > 0.5
     assert any("pen marks" in finding for finding in quality.findings)
 
 

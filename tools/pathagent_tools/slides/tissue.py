@@ -49,11 +49,22 @@ class Tissue:
     background: Background
 
     @cached_property
-    def _integral(self) -> NDArray[np.int64]:
-        return np.pad(self.mask, ((1, 0), (1, 0))).astype(np.int64).cumsum(0).cumsum(1)
+    def _tissue_sums(self) -> NDArray[np.int64]:
+        return _integral(self.mask)
+
+    @cached_property
+    def _pen_sums(self) -> NDArray[np.int64]:
+        return _integral(self.pen)
 
     def fractions(self, boxes: NDArray[np.int64]) -> NDArray[np.float64]:
         """Share of tissue, 0..1, in each level-0 box (x, y, width, height): [N, 4] → [N]."""
+        return self._shares(self._tissue_sums, boxes)
+
+    def pen_fractions(self, boxes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Share of pen ink, 0..1, in each level-0 box (x, y, width, height): [N, 4] → [N]."""
+        return self._shares(self._pen_sums, boxes)
+
+    def _shares(self, s: NDArray[np.int64], boxes: NDArray[np.int64]) -> NDArray[np.float64]:
         height, width = self.mask.shape
         edges = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1) / self.level0_per_px
         left, top = np.floor(edges[:, 0]).astype(int), np.floor(edges[:, 1]).astype(int)
@@ -62,13 +73,16 @@ class Tissue:
         area = (right - left) * (bottom - top)
         x0, x1 = np.clip(left, 0, width), np.clip(right, 0, width)
         y0, y1 = np.clip(top, 0, height), np.clip(bottom, 0, height)
-        s = self._integral
         return np.asarray((s[y1, x1] - s[y0, x1] - s[y1, x0] + s[y0, x0]) / area, dtype=np.float64)
 
     def fraction(self, region: Region) -> float:
         """Share of tissue, 0..1, in one region."""
         box = np.array([[region.x, region.y, region.width, region.height]], dtype=np.int64)
         return float(self.fractions(box)[0])
+
+
+def _integral(mask: Mask) -> NDArray[np.int64]:
+    return np.pad(mask, ((1, 0), (1, 0))).astype(np.int64).cumsum(0).cumsum(1)
 
 
 def tissue_mask(slide: Slide) -> Tissue:
