@@ -43,7 +43,7 @@ def tokens(
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".tmp")
-        shape = (views, len(store), *look(visual, store.image(0)[None]).shape[1:])
+        shape = (views, len(store), *look(visual, np.stack([store.image(0)])).shape[1:])
         log.info("looking at %d tiles in %d views each", len(store), views)
         kept: NDArray[np.float16] = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
             part, mode="w+", dtype=np.float16, shape=shape

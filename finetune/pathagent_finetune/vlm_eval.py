@@ -41,7 +41,7 @@ def in_training(
         save_checkpoint(Path(folder), model, tokenizer, size)
         vlm = TransformersVLM(folder, tile_px=size.tile_px, tile_mpp=mpp)
     field_um = size.tile_px * mpp
-    seen = described(vlm, [np.asarray(store.image(i)) for i in tiles], field_um=field_um)
+    seen = described(vlm, [np.array(store.image(i)) for i in tiles], field_um=field_um)
     (blank,) = described(vlm, [blank_image(size.tile_px)], field_um=field_um)
     return seen, [blank] * len(tiles)
 
@@ -69,7 +69,7 @@ def table(
     is a world of its own.
     """
     truth = [t["findings"] for t in store.truth]
-    images = [np.asarray(store.image(i)) for i in range(len(store))]
+    images = [np.array(store.image(i)) for i in range(len(store))]
     field_um = images[0].shape[0] * mpp
     seen = described(vlm, images, field_um=field_um)
     blind = described(vlm, [blank_image(images[0].shape[0])], field_um=field_um) * len(store)

@@ -73,7 +73,7 @@ def test_threads_take_turns(vlm: TransformersVLM) -> None:
 
 
 def test_a_prompt_beyond_the_context_is_the_users_error(vlm: TransformersVLM) -> None:
-    request = roles.verify("Necrosis is present.", "E1 necrosis\n" * 400)
+    request = roles.verify("Necrosis is present.", "E1 necrosis\n" * 1000)
     with pytest.raises(UserError, match="room for 2048"):
         vlm.generate([request])
 

@@ -125,7 +125,7 @@ def test_the_request_carries_pixels_schema_and_greedy_settings(server: Server, v
 
 def test_answers_keep_the_order_of_the_requests(server: Server, vlm: OpenAIVLM) -> None:
     requests = [roles.verify(f"Claim {i}.", "E1 stroma") for i in range(6)]
-    server.script = [{"verdict": "supported"}]
+    server.script = [{"said": "claim", "seen": "look", "verdict": "supported"}]
     found = vlm.generate(requests)
     assert len(found) == 6
     assert {b["messages"][1]["content"][0]["text"].split(".")[0] for b in server.bodies} == {
