@@ -64,8 +64,8 @@ def verify(resources: Resources, state: State) -> dict[str, Any]:
     if diagnosis is not None and diagnosis.verdict in ("contradicted", "unsupported"):
         update["outcome"] = "insufficient evidence"
         update["outcome_text"] = (
-            f"No diagnosis is drafted: {diagnosis.text.rstrip('.')} was proposed, and none of the looks "
-            "cited for it shows it."
+            f"No diagnosis is drafted: {diagnosis.text.rstrip('.')} was proposed, and the check found no "
+            "cited look that shows it."
         )
     return update
 

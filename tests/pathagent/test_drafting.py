@@ -127,7 +127,7 @@ def test_an_unsure_model_ends_in_abstention(draft, lesion_slide):
 def test_a_diagnosis_that_no_look_shows_is_withheld(draft, lesion_slide, verdict):
     report = draft(lesion_slide, vlm=LookingModel(verdict=verdict))
     assert report.outcome == "insufficient evidence"
-    assert "none of the looks cited for it shows it" in report.outcome_text
+    assert "the check found no cited look that shows it" in report.outcome_text
 
 
 def tumours(report: Report) -> set[str]:
