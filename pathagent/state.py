@@ -180,9 +180,9 @@ class State(InputState, total=False):
 
 
 class LookOrder(TypedDict):
-    """What one branch of the description fan-out gets: its own look, nothing else of the state."""
+    """What one branch of the description fan-out gets: its own looks, nothing else of the state."""
 
-    look: Look
+    looks: tuple[Look, ...]
 
 
 def evidence_list(state: State) -> list[Evidence]:

@@ -12,6 +12,9 @@ from pathagent_tools.core.files import write_text_atomic
 
 app = typer.Typer(help="Score the models and whole reports on phantoms, beside their floors.")
 
+FirstSeed = Annotated[
+    int | None, typer.Option(help="First seed of the slides. Default: the evaluation's own.")
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the scores.")]
 
 
@@ -42,6 +45,8 @@ def reports(
     out: Out,
     small: Annotated[int, typer.Option(min=0, help="3,072 px phantoms.")] = 60,
     standard: Annotated[int, typer.Option(min=0, help="8,192 px phantoms.")] = 6,
+    tiny: Annotated[int, typer.Option(min=0, help="8,192 px phantoms, lesion below 1 % of tissue.")] = 0,
+    first_seed: FirstSeed = None,
     blank: Annotated[bool, typer.Option(help="Blind control: every image is white.")] = False,
     keep: Annotated[bool, typer.Option(help="Keep every report beside its score.")] = False,
 ) -> None:
@@ -49,8 +54,12 @@ def reports(
     from pathagent_eval import reports as measure
 
     scores = []
+    first = measure.FIRST_SEED if first_seed is None else first_seed
     for score in measure.run(
-        measure.plan(small, standard), out / "work", blank=blank, keep=out / "reports" if keep else None
+        measure.plan(small, standard, tiny, first_seed=first),
+        out / "work",
+        blank=blank,
+        keep=out / "reports" if keep else None,
     ):
         scores.append(score)
         typer.echo(
@@ -65,12 +74,14 @@ def questions(
     out: Out,
     slides: Annotated[int, typer.Option(min=1)] = 12,
     per_slide: Annotated[int, typer.Option(min=1, help="Answerable questions a slide, and as many not.")] = 5,
+    first_seed: FirstSeed = None,
 ) -> None:
     """Ask what H&E cannot show, and answerable twins in the same wordings."""
     from pathagent_eval import questions as measure
 
     scores = []
-    for score in measure.run(slides, per_slide, out / "work"):
+    first = measure.FIRST_SEED if first_seed is None else first_seed
+    for score in measure.run(slides, per_slide, out / "work", first_seed=first):
         scores.append(score)
         typer.echo(f"{score.topic} [{score.language}]: {score.said!r} ({score.answer})", err=True)
     _write(out, "questions", measure.summary(scores), [s.model_dump() for s in scores])

@@ -11,14 +11,16 @@ from pathagent_tools.phantom.truth import PhantomTruth
 
 def looked_at(report: Report, truth: PhantomTruth) -> bool | None:
     """Whether any look overlaps a lesion by at least 2 % of the look's area; None without a lesion."""
-    lesions = [Polygon(ring).buffer(0) for ring in truth.lesion_polygons]
-    if not lesions:
+    if not truth.lesion_polygons:
         return None
-    return any(
-        lesion.intersection(_box(e.region)).area >= 0.02 * _box(e.region).area
-        for e in report.evidence
-        for lesion in lesions
-    )
+    return any(touches_lesion(e.region, truth) for e in report.evidence)
+
+
+def touches_lesion(region: Region, truth: PhantomTruth) -> bool:
+    """Whether a lesion covers at least 2 % of the region."""
+    area = box(region.x, region.y, region.x + region.width, region.y + region.height)
+    lesions = (Polygon(ring).buffer(0) for ring in truth.lesion_polygons)
+    return any(lesion.intersection(area).area >= 0.02 * area.area for lesion in lesions)
 
 
 def on_background(region: Region, truth: PhantomTruth) -> bool:
@@ -29,7 +31,3 @@ def on_background(region: Region, truth: PhantomTruth) -> bool:
     columns = slice(int(region.x / cell), int((region.x + region.width) / cell) + 1)
     window = classes[rows, columns]
     return window.size == 0 or float((window != 0).mean()) < 0.1
-
-
-def _box(region: Region) -> Polygon:
-    return box(region.x, region.y, region.x + region.width, region.y + region.height)

@@ -5,23 +5,56 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from random import Random
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
+from pathagent_eval.grounding import Grounding, ground
 from pathagent_eval.lesions import looked_at, on_background
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.records import Report
 from pathagent_tools.core.scoring import facts
 from pathagent_tools.core.scoring.classes import bootstrap
+from pathagent_tools.core.vocabulary import DIAGNOSES
 
 if TYPE_CHECKING:
     from pathagent_tools.core.protocols import SlideEncoder, VisionLanguageModel
     from pathagent_tools.phantom.truth import PhantomTruth
+    from pathagent_tools.phantom.world import Phantom
 
 Size = Literal["small", "standard"]
-FIRST_SEED = 70_000_000
-"""Evaluation slides start here; no recipe draws seeds from this range."""
+FIRST_SEED = 71_000_000
+"""Evaluation slides start here; no recipe draws seeds from this range, and no report of it was read while
+the graph was mended (those were 70,000,000 on)."""
+NO_NEOPLASM = ("no significant abnormality", "chronic inflammation")
+TINY_MM = (0.2, 0.3)
+"""Diameter of the lesions that are less than 1 % of a standard slide's tissue."""
+
+
+class Planned(Frozen):
+    """One phantom of an evaluation. `tiny`: a neoplasm of `TINY_MM`, else whatever the seed draws."""
+
+    seed: int
+    size: Size
+    held_out_scanner: bool
+    tiny: bool = False
+
+    def phantom(self) -> Phantom:
+        """The world of this slide, planned but not painted."""
+        from pathagent_tools.phantom.stain import SCANNERS_HELD_OUT, SCANNERS_TRAIN
+        from pathagent_tools.phantom.world import make_phantom
+
+        scanners = SCANNERS_HELD_OUT if self.held_out_scanner else SCANNERS_TRAIN
+        scanner = scanners[self.seed % len(scanners)].name
+        if not self.tiny:
+            return make_phantom(self.seed, self.size, scanner=scanner)
+        rng = Random(f"tiny-{self.seed}")
+        family = rng.choice([d for d in DIAGNOSES if d not in NO_NEOPLASM])
+        return make_phantom(
+            self.seed, self.size, scanner=scanner, diagnosis=family, lesion_mm=rng.uniform(*TINY_MM)
+        )
 
 
 class CaseScore(Frozen):
@@ -30,6 +63,7 @@ class CaseScore(Frozen):
     seed: int
     size: str
     held_out_scanner: bool
+    tiny: bool
     truth: str
     truth_grade: str
     said: str | None
@@ -40,6 +74,7 @@ class CaseScore(Frozen):
     facts: dict[str, str]
     claims: int
     claims_resolved: int
+    grounding: Grounding
     evidence: int
     evidence_on_background: int
     seconds: float
@@ -52,21 +87,18 @@ class CaseScore(Frozen):
         return "right" if self.said == self.truth else "wrong"
 
 
-def make_case(seed: int, size: Size, folder: Path, *, held_out: bool) -> tuple[Path, PhantomTruth]:
-    """Render one phantom; returns (a copy of the slide alone in an empty folder, its truth)."""
+def make_case(planned: Planned, folder: Path) -> tuple[Path, Phantom, PhantomTruth]:
+    """Render one phantom; returns (a copy of the slide alone in an empty folder, its world, its truth)."""
     from pathagent_tools.phantom.slide import write_slide
-    from pathagent_tools.phantom.stain import SCANNERS_HELD_OUT, SCANNERS_TRAIN
     from pathagent_tools.phantom.truth import PhantomTruth
-    from pathagent_tools.phantom.world import make_phantom
 
-    scanners = SCANNERS_HELD_OUT if held_out else SCANNERS_TRAIN
-    phantom = make_phantom(seed, size, scanner=scanners[seed % len(scanners)].name)
+    phantom = planned.phantom()
     made = write_slide(phantom, folder / "made", name="slide")
     alone = folder / "alone" / "case.tiff"
     alone.parent.mkdir(parents=True)
     truth = PhantomTruth.model_validate_json((made.parent / "truth.json").read_text())
     shutil.move(made, alone)
-    return alone, truth
+    return alone, phantom, truth
 
 
 def said_diagnosis(report: Report) -> str | None:
@@ -77,7 +109,7 @@ def said_diagnosis(report: Report) -> str | None:
 
 
 def score_case(
-    report: Report, truth: PhantomTruth, *, seed: int, size: Size, held_out: bool, seconds: float
+    report: Report, planned: Planned, phantom: Phantom, truth: PhantomTruth, *, seconds: float
 ) -> CaseScore:
     """Compare a finished report with the truth."""
     text = "\n".join(c.text for c in report.claims if c.verdict != "contradicted")
@@ -90,9 +122,7 @@ def score_case(
     ids = {e.id for e in report.evidence}
     cited = [c for c in report.claims if c.verdict == "supported" or c.evidence]
     return CaseScore(
-        seed=seed,
-        size=size,
-        held_out_scanner=held_out,
+        **planned.model_dump(),
         truth=truth.diagnosis,
         truth_grade=truth.grade,
         said=said_diagnosis(report),
@@ -103,6 +133,7 @@ def score_case(
         facts=facts.compare(found, reference),
         claims=len(cited),
         claims_resolved=sum(set(c.evidence) <= ids for c in cited),
+        grounding=ground(report, phantom, truth),
         evidence=len(report.evidence),
         evidence_on_background=sum(on_background(e.region, truth) for e in report.evidence),
         seconds=round(seconds, 1),
@@ -110,22 +141,20 @@ def score_case(
 
 
 def run(
-    plan: Sequence[tuple[int, Size]], work: Path, *, blank: bool = False, keep: Path | None = None
+    plan: Sequence[Planned], work: Path, *, blank: bool = False, keep: Path | None = None
 ) -> Iterator[CaseScore]:
-    """Score every (seed, size) of the plan; odd positions come from held-out scanners."""
+    """Score every slide of the plan."""
     import pathagent
 
     vlm, encoder = models(blank=blank)
-    for i, (seed, size) in enumerate(plan):
-        held_out = bool(i % 2)
-        folder = work / f"{size}-{i:03d}"
-        slide, truth = make_case(seed, size, folder, held_out=held_out)
-        out = (keep / f"{size}-{i:03d}") if keep else folder / "report"
+    for planned in plan:
+        name = f"{planned.size}-{planned.seed}"
+        slide, phantom, truth = make_case(planned, work / name)
+        out = (keep / name) if keep else work / name / "report"
         started = time.monotonic()
         report = pathagent.draft_report(slide, out=out, force=True, vlm=vlm, encoder=encoder)
-        seconds = time.monotonic() - started
-        yield score_case(report, truth, seed=seed, size=size, held_out=held_out, seconds=seconds)
-        shutil.rmtree(folder)
+        yield score_case(report, planned, phantom, truth, seconds=time.monotonic() - started)
+        shutil.rmtree(work / name)
 
 
 def models(*, blank: bool = False) -> tuple[VisionLanguageModel, SlideEncoder]:
@@ -140,40 +169,60 @@ def models(*, blank: bool = False) -> tuple[VisionLanguageModel, SlideEncoder]:
 
 
 def summary(scores: Sequence[CaseScore]) -> dict[str, Any]:
-    """The table of the issue: rates with intervals clustered by slide, and the floors beside them."""
-    names = [s.seed for s in scores]
+    """Rates of the drawn slides, intervals clustered by slide; tiny lesions have a table of their own."""
+    drawn, tiny = [s for s in scores if not s.tiny], [s for s in scores if s.tiny]
+    table = _table(drawn) if drawn else {}
+    return table | ({"tiny_lesions": _table(tiny)} if tiny else {})
 
-    def rate(values: Sequence[float]) -> str:
-        return str(bootstrap([float(v) for v in values], names[: len(values)]))
 
-    small = [s for s in scores if s.lesion_looked_at is not None and s.lesion_percent < 1]
+def _table(scores: Sequence[CaseScore]) -> dict[str, Any]:
+    def rate(of: Sequence[CaseScore], value: Callable[[CaseScore], float]) -> str:
+        return str(bootstrap([float(value(s)) for s in of], [s.seed for s in of])) if of else "none"
+
     lesions = [s for s in scores if s.lesion_looked_at is not None]
     majority = Counter(s.truth for s in scores).most_common(1)[0]
     return {
         "n": len(scores),
-        "right": rate([s.verdict == "right" for s in scores]),
-        "wrong": rate([s.verdict == "wrong" for s in scores]),
-        "abstained": rate([s.verdict == "abstained" for s in scores]),
-        "right_held_out_scanners": rate([s.verdict == "right" for s in scores if s.held_out_scanner]),
-        "lesions_below_1_percent_looked_at": rate([bool(s.lesion_looked_at) for s in small])
-        if small
-        else "none",
-        "lesions_looked_at": rate([bool(s.lesion_looked_at) for s in lesions]) if lesions else "none",
-        "fact_recall": rate([s.fact_recall for s in scores]),
+        "right": rate(scores, lambda s: s.verdict == "right"),
+        "wrong": rate(scores, lambda s: s.verdict == "wrong"),
+        "abstained": rate(scores, lambda s: s.verdict == "abstained"),
+        "right_held_out_scanners": rate(
+            [s for s in scores if s.held_out_scanner], lambda s: s.verdict == "right"
+        ),
+        "lesion_percent_median": round(median(s.lesion_percent for s in lesions), 3) if lesions else "none",
+        "lesions_looked_at": rate(lesions, lambda s: bool(s.lesion_looked_at)),
+        "lesions_below_1_percent_looked_at": rate(
+            [s for s in lesions if s.lesion_percent < 1], lambda s: bool(s.lesion_looked_at)
+        ),
+        "fact_recall": rate(scores, lambda s: s.fact_recall),
         "claims_with_resolvable_evidence": _of(scores, "claims_resolved", "claims"),
+        "claims_that_a_cited_look_shows": _grounded(scores, "claims_shown", "claims"),
+        "cited_looks_that_show_the_claim": _grounded(scores, "looks_shown", "looks"),
         "evidence_on_background": _of(scores, "evidence_on_background", "evidence"),
-        "seconds_median": sorted(s.seconds for s in scores)[len(scores) // 2],
+        "seconds_median": median(s.seconds for s in scores),
         "majority_class": f"{majority[1] / len(scores):.3f} ({majority[0]})",
         "always_abstain": "0.000",
     }
+
+
+def _grounded(scores: Sequence[CaseScore], part: str, whole: str) -> str:
+    found = [s.grounding for s in scores]
+    return f"{sum(getattr(g, part) for g in found)} of {sum(getattr(g, whole) for g in found)}"
 
 
 def _of(scores: Sequence[CaseScore], part: str, whole: str) -> str:
     return f"{sum(getattr(s, part) for s in scores)} of {sum(getattr(s, whole) for s in scores)}"
 
 
-def plan(small: int, standard: int, *, first_seed: int = FIRST_SEED) -> list[tuple[int, Size]]:
-    """Seeds and sizes of an evaluation."""
-    sizes: list[Size] = ["small" for _ in range(small)]
-    sizes += ["standard" for _ in range(standard)]
-    return [(first_seed + i, size) for i, size in enumerate(sizes)]
+def plan(small: int, standard: int, tiny: int = 0, *, first_seed: int = FIRST_SEED) -> list[Planned]:
+    """The slides of an evaluation, every second one from a held-out scanner."""
+    sizes: list[Size] = ["small"] * small + ["standard"] * (standard + tiny)
+    return [
+        Planned(
+            seed=first_seed + i,
+            size=size,
+            held_out_scanner=bool(i % 2),
+            tiny=i >= small + standard,
+        )
+        for i, size in enumerate(sizes)
+    ]

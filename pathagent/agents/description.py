@@ -1,4 +1,4 @@
-"""Description: what is seen in one region. One branch of the fan-out looks at one region."""
+"""Description: what is seen in a few regions. One branch of the fan-out looks at its own regions only."""
 
 from __future__ import annotations
 
@@ -10,24 +10,36 @@ from pydantic import ValidationError
 from pathagent.events import Looked
 from pathagent.resources import Resources
 from pathagent.state import Look, LookOrder, ModelCall
+from pathagent_tools.core.protocols import Image
 from pathagent_tools.core.records import Evidence, Findings, MadeBy, Measurement
 from pathagent_tools.core.vocabulary import SLOTS
 from pathagent_tools.vlm import roles
 
 
 def description(resources: Resources, order: LookOrder) -> dict[str, Any]:
-    """Read the pixels, measure them, let the model describe them where it may; one Evidence record."""
-    look = order["look"]
-    opened = resources.slide(look.region.slide)
-    pixels = opened.read(look.region)
-    measured = _measured(resources, look)
-    call: ModelCall | None = None
-    if look.reading == "read":
-        field_um = look.region.width * opened.slide.mpp
-        call = resources.ask(
-            f"describe {look.id}", roles.describe(pixels, field_um=field_um, measurements=measured)
-        )
-    evidence = Evidence(
+    """Read the pixels, measure them, let the model describe them where it may; an Evidence for each look."""
+    looks = order["looks"]
+    pixels = [resources.slide(look.region.slide).read(look.region) for look in looks]
+    measured = [_measured(resources, look) for look in looks]
+    asked = [
+        (f"describe {look.id}", roles.describe(image, field_um=_field_um(resources, look), measurements=m))
+        for look, image, m in zip(looks, pixels, measured, strict=True)
+        if look.reading == "read"
+    ]
+    calls = {call.key: call for call in resources.ask_all(asked)}
+    evidence = {}
+    for look, image, m in zip(looks, pixels, measured, strict=True):
+        found = _evidence(look, image, m, calls.get(f"describe {look.id}"))
+        evidence[look.id] = found
+        reason = f"{look.chosen_by}: {look.reason}"
+        resources.events.emit(Looked(id=look.id, region=look.region, line=found.line(), reason=reason))
+    return {"evidence": evidence, "calls": list(calls.values())}
+
+
+def _evidence(
+    look: Look, pixels: Image, measured: tuple[Measurement, ...], call: ModelCall | None
+) -> Evidence:
+    return Evidence(
         id=look.id,
         region=look.region,
         place=look.place,
@@ -39,12 +51,10 @@ def description(resources: Resources, order: LookOrder) -> dict[str, Any]:
         reason=look.reason,
         made_by=_made_by(call, look),
     )
-    resources.events.emit(
-        Looked(
-            id=look.id, region=look.region, line=evidence.line(), reason=f"{look.chosen_by}: {look.reason}"
-        )
-    )
-    return {"evidence": {look.id: evidence}, "calls": [call] if call else []}
+
+
+def _field_um(resources: Resources, look: Look) -> float:
+    return look.region.width * resources.slide(look.region.slide).slide.mpp
 
 
 def _measured(resources: Resources, look: Look) -> tuple[Measurement, ...]:

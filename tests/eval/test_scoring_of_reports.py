@@ -5,11 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pathagent_eval import questions
+from pathagent_eval import questions, reports
 from pathagent_eval.controls import BlankImages
+from pathagent_eval.grounding import shows, statement
 from pathagent_eval.lesions import looked_at, on_background
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.protocols import Completion, ModelRequest
+from pathagent_tools.core.records import Findings
+from pathagent_tools.phantom.classes import GLASS
 from pathagent_tools.vlm import roles
 
 CLASSES = np.zeros((10, 10), np.uint8)
@@ -61,3 +64,48 @@ def test_a_blind_model_gets_no_pixels() -> None:
     BlankImages(Recorder()).generate([roles.describe(image, field_um=192)])
     assert (seen[0].images[0] == 255).all()
     assert seen[0].user == roles.describe(image, field_um=192).user
+
+
+LOOK = Findings.model_validate(
+    {
+        "tissue": "invasive tumour",
+        "architecture": "solid nests",
+        "nuclear_grade": "high",
+        "mitoses": "few",
+        "necrosis": "absent",
+        "inflammation": "none",
+        "artifact": "none",
+        "stain": "balanced",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "lesion", "shown"),
+    [
+        ("Invasive tumour grows in solid nests.", True, True),
+        ("Tumour cells run in single files.", True, False),
+        ("The nuclear grade is high.", True, True),
+        ("Many mitoses are seen.", True, False),
+        ("No necrosis is seen.", True, True),
+        ("Solid carcinoma, grade 3.", True, True),
+        ("Solid carcinoma, grade 3.", False, False),
+        ("The fields examined show no significant abnormality.", True, False),
+        ("Elsewhere there is stroma and adipose.", True, False),
+        ("Elsewhere there is stroma and invasive tumour.", True, True),
+    ],
+)
+def test_a_claim_is_grounded_where_the_look_truly_shows_it(text: str, lesion: bool, shown: bool) -> None:
+    assert shows(statement(text), LOOK, lesion=lesion) is shown
+
+
+def test_a_sentence_that_states_nothing_is_not_counted_as_shown() -> None:
+    assert statement("The specimen was received.") == {}
+
+
+def test_tiny_lesions_are_below_one_percent_of_the_tissue() -> None:
+    planned = [p for p in reports.plan(1, 1, 2) if p.tiny]
+    assert [p.size for p in planned] == ["standard", "standard"]
+    for phantom in (p.phantom() for p in planned):
+        tissue = phantom.layout.zones != GLASS
+        assert 0 < phantom.diseased.mask.sum() < 0.01 * tissue.sum()

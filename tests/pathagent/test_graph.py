@@ -21,9 +21,9 @@ def test_routes() -> None:
     assert after_triage({"reading": "none"}) == "write"
     assert after_triage({"reading": "read"}) == "navigation"
     assert after_navigation({"plan": []}) == "write"
-    orders = after_navigation({"plan": [LOOK, LOOK]})
+    orders = after_navigation({"plan": [LOOK] * 5})
     assert all(isinstance(o, Send) and o.node == "description" for o in orders)
-    assert len(orders) == 2
+    assert [len(o.arg["looks"]) for o in orders] == [3, 2]
     assert after_diagnosis({"stop": ""}) == "navigation"
     assert after_diagnosis({"stop": "the budget of 3 looks is spent"}) == "write"
 

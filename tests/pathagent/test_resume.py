@@ -30,12 +30,12 @@ NODES = [
 ]
 MATRIX = [f"{kind}:{node}:1" for node in NODES for kind in ("node_started", "node_finished")]
 MATRIX += [
-    "node_finished:description:4",
-    "node_started:description:8",
-    "saved::9",
+    "node_finished:description:3",
+    "node_started:description:4",
+    "saved::7",
     "node_started:navigation:2",
 ]
-FAST = ["node_finished:description:4"]
+FAST = ["node_finished:description:3"]
 
 
 def run(slide: Path, out: Path, cache: Path, point: str) -> int:
