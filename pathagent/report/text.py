@@ -19,7 +19,8 @@ def report_markdown(view: View) -> str:
 def escape(text: object) -> str:
     """One line of plain text for Markdown, table cells included."""
     flat = " ".join(str(text).split())
-    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    flat = re.sub(r"&(?=#?\w+;)", "&amp;", flat)  # `H&E` is text, `&lt;` would be an entity
+    flat = flat.replace("<", "&lt;").replace(">", "&gt;")
     flat = re.sub(r"([\\`*_\[\]|!~])", r"\\\1", flat)
     flat = re.sub(r"^([#+=-])", r"\\\1", flat)
     return re.sub(r"^(\d+)([.)])(?=\s)", r"\1\\\2", flat)
