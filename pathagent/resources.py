@@ -93,7 +93,9 @@ class OpenSlide:
         from pathagent_tools.encoders.domain import slide_in_domain
 
         encoder = self._resources.encoder
-        return self._once("slide_in_domain", lambda: slide_in_domain(self.slide, self.features, encoder))
+        return self._once(
+            "slide_in_domain", lambda: slide_in_domain(self.slide, self.tissue, self.features, encoder)
+        )
 
     def relevance(self, goal: str) -> NDArray[np.float32]:
         """[N] in 0..1 per tile: likeness to the words of a question."""

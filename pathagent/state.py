@@ -153,6 +153,8 @@ class State(InputState, total=False):
     """diagnosis."""
     sufficiency: Sufficiency | None
     """diagnosis."""
+    subject: str
+    """diagnosis: what the question asks about, in the model's words; what later rounds look for."""
     beliefs: Annotated[list[Belief], add]
     """diagnosis: one a round, appended."""
     stop: str

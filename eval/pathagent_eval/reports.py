@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pathagent_tools.phantom.world import Phantom
 
 Size = Literal["small", "standard"]
-FIRST_SEED = 71_000_000
+FIRST_SEED = 72_000_000
 """Evaluation slides start here; no recipe draws seeds from this range, and no report of it was read while
-the graph was mended (those were 70,000,000 on)."""
+the graph was mended (those were 70,000,000 and 71,000,000 on)."""
 NO_NEOPLASM = ("no significant abnormality", "chronic inflammation")
 TINY_MM = (0.2, 0.3)
 """Diameter of the lesions that are less than 1 % of a standard slide's tissue."""

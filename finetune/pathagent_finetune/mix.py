@@ -12,11 +12,10 @@ from typing import Any
 
 from pathagent_finetune.corpus import belief, examples, simulate
 from pathagent_finetune.corpus.example import Example
-from pathagent_finetune.corpus.questions import draw_question
+from pathagent_finetune.corpus.questions import Question, draw_question
 from pathagent_finetune.corpus.verdicts import verify_answer_example, verify_example
 from pathagent_finetune.tilestore import TileStore
 from pathagent_tools.core.records import Measurement
-from pathagent_tools.core.vocabulary import DIAGNOSES
 
 HINTS = (
     "irregular invasive glands",
@@ -46,6 +45,11 @@ MIX = {
     "answer": 0.19,
 }
 """Kinds of text examples and their shares, where a recipe gives no others."""
+
+OPEN_BELOW = 0.85
+"""A ledger whose leading hypothesis is less likely than this is an open one: without drawing more of
+them a model learns to be sure."""
+TRIES, AMBIGUOUS_SEEDS = 12, 1 << 48
 
 _FIELD_MM2 = 0.192 * 0.192
 
@@ -77,13 +81,13 @@ def tile_example(tile: int, store: TileStore, rng: Random) -> Example:
 def text_example(seed: int, mix: Mapping[str, float] = MIX, hints: Sequence[str] = HINTS) -> Example:
     """An example without an image: one of the roles that read the ledger, drawn by its share of `mix`."""
     rng = Random(f"text-{seed}")
-    case = simulate.draw_case(seed)
     kind = _drawn(rng.random(), mix)
+    case = _case(seed, kind)
     look = rng.choice([e.findings for e in case.evidence if e.findings])
     if kind == "diagnose":
         return examples.diagnose_example(case, rng)
     if kind == "judge":
-        return examples.judge_example(case, rng, [_question(rng).text])
+        return examples.judge_example(case, rng, _asked(case, rng) if rng.random() < 0.5 else None)
     if kind == "write":
         return examples.write_example(case, rng)
     if kind == "cite":
@@ -95,7 +99,7 @@ def text_example(seed: int, mix: Mapping[str, float] = MIX, hints: Sequence[str]
     q = _asked(case, rng)
     if kind == "verify answer":
         return verify_answer_example(q, look, rng)
-    return examples.answer_example(case, q.kind, q.topic, q.text, rng, options=q.options)
+    return examples.answer_example(case, q, rng)
 
 
 def _drawn(r: float, mix: Mapping[str, float]) -> str:
@@ -106,10 +110,15 @@ def _drawn(r: float, mix: Mapping[str, float]) -> str:
     return list(mix)[-1]
 
 
-def _question(rng: Random) -> Any:
-    return draw_question(rng, diagnosis=rng.choice(tuple(DIAGNOSES)))
-
-
-def _asked(case: simulate.Case, rng: Random) -> Any:
+def _asked(case: simulate.Case, rng: Random) -> Question:
     leading = belief.differential(case.evidence)[0].diagnosis
     return draw_question(rng, diagnosis=leading if rng.random() < 0.7 else case.diagnosis)
+
+
+def _case(seed: int, kind: str) -> simulate.Case:
+    """A case; half of those of the roles that weigh hypotheses are ones that the ledger leaves open."""
+    case = simulate.draw_case(seed)
+    if kind not in ("diagnose", "judge") or seed % 2:
+        return case
+    drawn = (simulate.draw_case(AMBIGUOUS_SEEDS + TRIES * seed + i) for i in range(TRIES))
+    return next((c for c in drawn if belief.differential(c.evidence)[0].probability < OPEN_BELOW), case)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GLUE_WEIGHT, SLOT_WEIGHT, ID_WEIGHT = 0.3, 2.0, 2.5
 """Loss weight of the fixed text of an answer, of the slot values of a description, and of cited ids."""
 
-ROLE_WEIGHT = {"write": 4.0, "describe": 4.0, "answer": 2.0, "diagnose": 2.0}
+ROLE_WEIGHT = {"write": 4.0, "describe": 4.0, "answer": 4.0, "diagnose": 2.0}
 """What an example weighs by its role where examples count evenly; other roles 1."""
 
 

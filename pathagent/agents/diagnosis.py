@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pathagent.agents.asking import ask_question, slides_text
 from pathagent.events import Believed
 from pathagent.resources import Resources
 from pathagent.state import DEFAULT_GOAL, Belief, ModelCall, State, evidence_list, spent
@@ -45,8 +46,13 @@ def diagnosis(resources: Resources, state: State) -> dict[str, Any]:
         looks=len(looked),
     )
     resources.events.emit(Believed(**belief.model_dump(exclude={"looks"}), missing=sufficiency.missing))
+    calls, subject = [asked, judged], state.get("subject", "")
+    if question != DEFAULT_GOAL and not subject:
+        believed: State = {**state, "differential": differential}
+        calls.append(ask_question(resources, believed, looked, f"answer round {number}"))
+        subject = str((calls[-1].data or {}).get("about", "")).strip()
     spent_by_now = spent(state).model_copy(
-        update={"seconds": resources.seconds, "tokens": spent(state).tokens + asked.tokens + judged.tokens}
+        update={"seconds": resources.seconds, "tokens": spent(state).tokens + sum(c.tokens for c in calls)}
     )
     stop = _settled(state.get("beliefs", []), belief) or spent_by_now.exhausted(case.budget)
     outcome, text = conclude(differential, sufficiency)
@@ -54,17 +60,12 @@ def diagnosis(resources: Resources, state: State) -> dict[str, Any]:
         "differential": differential,
         "sufficiency": sufficiency,
         "beliefs": [belief],
-        "calls": [asked, judged],
+        "calls": calls,
+        "subject": subject,
         "stop": stop,
         "outcome": outcome,
         "outcome_text": text,
     }
-
-
-def slides_text(state: State) -> str:
-    """One line a slide that the models may read."""
-    readable = [r for r in state["slides"].values() if r.outcome == "report"]
-    return "\n".join(roles.slide_text(r.id, r.tissue_mm2, r.pieces) for r in readable)
 
 
 def differential_of(call: ModelCall) -> list[Hypothesis]:

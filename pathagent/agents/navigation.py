@@ -78,10 +78,12 @@ def navigation(resources: Resources, state: State) -> dict[str, Any]:
 
 
 def goal_of(state: State) -> str:
-    """What the next round looks for: the missing evidence, else the question, else the report."""
+    """What the next round looks for: the missing evidence, else what is asked about, else the report."""
     sufficiency: Sufficiency | None = state.get("sufficiency")
     if sufficiency and not sufficiency.sufficient and sufficiency.missing.strip():
         return sufficiency.missing.strip()
+    if subject := state.get("subject", ""):
+        return f"fields that show {subject}"
     question = state["case"].question
     return question if question and not state.get("refusal") else DEFAULT_GOAL
 
@@ -107,7 +109,10 @@ def _offers(
     first: bool,
     known: bool,
 ) -> list[_Offer]:
-    """At most 12 offers, best first. The first round takes turns among slides, so none is left out."""
+    """At most 12 offers, best first. The first round takes turns among slides, so none is left out.
+
+    Later rounds also like what resembles the lesion, unless the goal names a tissue that the scan has seen.
+    """
     weights = places.FIRST_ROUND if first else places.LATER_ROUNDS
     words = None if first or goal == DEFAULT_GOAL else goal
     per_slide: list[list[_Offer]] = []
@@ -121,7 +126,7 @@ def _offers(
             known=named,
         )
         mine = [e for e in looked if e.region.slide == slide_id]
-        if not first:
+        if not first and not (named and any(hint in goal for hint in pool.hints)):
             liked = np.maximum(pool.relevance, places.near_lesion(pool, mine))
             pool = replace(pool, relevance=liked)
         ranked = places.rank(pool, [e.region for e in mine], weights, places.MAX_CANDIDATES)

@@ -10,17 +10,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pathagent.agents.diagnosis import slides_text
+from pathagent.agents.asking import ask_question, slides_text
 from pathagent.agents.triage import refused_answer
 from pathagent.resources import Resources
 from pathagent.state import ModelCall, State, evidence_list
-from pathagent_tools.core.protocols import Image
 from pathagent_tools.core.records import Claim, Evidence, Hypothesis
 from pathagent_tools.core.vocabulary import DIAGNOSES, NOT_ASSESSABLE, Outcome
 from pathagent_tools.vlm import roles
 
 MAX_CITES: Final = 4
-ANSWER_IMAGES: Final = 2
 Draft = dict[str, Any]
 """Fields of a Claim without its id."""
 
@@ -35,7 +33,7 @@ def write(resources: Resources, state: State) -> dict[str, Any]:
     described = [e for e in looked if e.findings]
     if state["reading"] == "read" and described:
         if state["case"].question and not state.get("refusal"):
-            call = _ask(resources, state, described)
+            call = ask_question(resources, state, described, "answer")
             calls.append(call)
             draft, answer = _answer_claim(call)
             drafts.append(draft)
@@ -78,25 +76,6 @@ def _write(resources: Resources, state: State, described: Sequence[Evidence]) ->
         [e.id for e in roles.telling(described)],
     )
     return resources.ask("write", request)
-
-
-def _ask(resources: Resources, state: State, described: Sequence[Evidence]) -> ModelCall:
-    case, read = state["case"], roles.telling(described)
-    request = roles.answer(
-        slides_text(state),
-        case.question or "",
-        roles.ledger_text(described),
-        [e.id for e in read],
-        options=case.options,
-        images=_images(resources, read) if resources.profile.domain == "open" else (),
-    )
-    return resources.ask("answer", request)
-
-
-def _images(resources: Resources, read: Sequence[Evidence]) -> list[Image]:
-    """The surest looks. The embedded model answers from the ledger alone, as it was trained to."""
-    surest = sorted(read, key=lambda e: -(e.confidence or 0.0))[:ANSWER_IMAGES]
-    return [resources.slide(e.region.slide).read(e.region) for e in surest]
 
 
 def _answer_claim(call: ModelCall) -> tuple[Draft, str]:

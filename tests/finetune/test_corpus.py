@@ -6,7 +6,8 @@ from random import Random
 import pytest
 
 from pathagent_finetune.corpus import belief, examples, sentences, simulate, verdicts
-from pathagent_finetune.corpus.questions import UNKNOWABLE, draw_question
+from pathagent_finetune.corpus.questions import UNKNOWABLE, Question, draw_question
+from pathagent_finetune.mix import OPEN_BELOW, text_example
 from pathagent_tools.core.records import Findings
 from pathagent_tools.core.scoring import facts
 from pathagent_tools.core.vocabulary import NOT_ASSESSABLE
@@ -50,7 +51,7 @@ def test_every_target_is_an_answer_that_the_schema_allows(seed: int) -> None:
         examples.write_example(case, rng),
         verdicts.verify_answer_example(asked, case.evidence[0].findings or look(), rng),
         examples.navigate_example(seed, HINTS, rng),
-        examples.answer_example(case, asked.kind, asked.topic, asked.text, rng, options=asked.options),
+        examples.answer_example(case, asked, rng),
     ]
     for example in made:
         assert fault(example.target, example.request.schema) is None, example.target_text
@@ -144,9 +145,52 @@ def test_held_out_wordings_are_never_drawn() -> None:
 
 def test_what_a_slide_cannot_tell_is_taught_as_such() -> None:
     case = simulate.draw_case(3)
-    example = examples.answer_example(case, "not_assessable", UNKNOWABLE[0], "Is HER2 positive?", Random(0))
-    assert example.target == {
+    asked = Question("not_assessable", UNKNOWABLE[0], "Is HER2 positive?", ())
+    assert examples.answer_example(case, asked, Random(0)).target == {
+        "about": UNKNOWABLE[0],
+        "seen": "not on H&E",
         "class": "cannot be told from this slide",
         "answer": NOT_ASSESSABLE,
         "cites": [],
     }
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_an_answer_follows_from_what_it_says_is_seen(seed: int) -> None:
+    rng = Random(seed)
+    case = simulate.draw_case(seed)
+    leading = belief.differential(case.evidence)[0]
+    asked = draw_question(rng, diagnosis=leading.diagnosis)
+    example = examples.answer_example(case, asked, rng)
+    seen, said, cites = (example.target[key] for key in ("seen", "answer", "cites"))
+    lines = dict(re.findall(r"^(E[0-9]+) (.*)$", example.request.user, flags=re.MULTILINE))
+    assert example.target["about"] == asked.topic
+    if asked.topic in ("necrosis", "mitoses", "adipose", "mucin"):
+        assert (said == "yes") == (seen == f"{asked.topic} in {cites[0]}")
+        assert (said == "yes") == any(asked.topic in line for line in lines.values())
+    elif asked.kind == "yesno":
+        assert seen == leading.diagnosis
+    elif asked.kind == "count":
+        assert seen in example.request.user
+        assert seen.split()[0] == said
+    elif asked.kind == "where" and said in simulate.PLACES:
+        assert seen.split(", ").count(said) == max(map(seen.split(", ").count, simulate.PLACES))
+
+
+def test_what_is_asked_for_is_looked_for_until_many_looks_lack_it() -> None:
+    asked = Question("yesno", "adipose", "Siehst du Fettgewebe?", ())
+
+    def judged(looks: int, *more: Findings) -> dict[str, object]:
+        tumour = [TUMOUR] * 4
+        plain = [look()] * (looks - 4 - len(more))
+        case = simulate.Case("solid carcinoma", "grade 3", tuple(ledger(*tumour, *plain, *more)), 3.0, 1)
+        return dict(examples.judge_example(case, Random(0), asked).target)
+
+    assert judged(8) == {"sufficient": False, "missing": "fields that show adipose"}
+    assert judged(12) == {"sufficient": True, "missing": ""}
+    assert judged(8, look(tissue="adipose", architecture="none", nuclear_grade="none"))["sufficient"]
+
+
+def test_half_of_the_weighing_is_on_ledgers_that_leave_the_diagnosis_open() -> None:
+    drawn = [text_example(i, {"diagnose": 1.0}).target["differential"][0]["percent"] for i in range(200)]
+    assert 0.4 < sum(p < 100 * OPEN_BELOW for p in drawn) / len(drawn) < 0.8

@@ -130,7 +130,13 @@ class LookingModel:
     def _answer_question(self, request: ModelRequest) -> dict[str, Any]:
         lines = re.findall(r"^(E\d+) (.*)$", request.user, flags=re.MULTILINE)
         tumour = [i for i, line in lines if "tumour" in line][:3]
-        return {"class": "answered", "answer": "yes" if tumour else "no", "cites": tumour or ["E1"]}
+        return {
+            "about": "tumour",
+            "seen": "tumour" if tumour else "none",
+            "class": "answered",
+            "answer": "yes" if tumour else "no",
+            "cites": tumour or ["E1"],
+        }
 
     def _roles(self) -> dict[str, Callable[[ModelRequest], dict[str, Any]]]:
         return {

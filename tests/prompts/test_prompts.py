@@ -21,7 +21,7 @@ def every_request(text: str = "Is there a tumour?") -> list[ModelRequest]:
         roles.judge(text, "adenoma (50 %)", "E1 stroma"),
         roles.write("S1: tissue 3.1 mm2 in 1 piece.", "adenoma (50 %)", "E1 stroma", ["E1"]),
         roles.verify(text, "E1 stroma", [IMAGE]),
-        roles.answer("S1: tissue 3.1 mm2 in 1 piece.", text, "E1 stroma", ["E1"]),
+        roles.answer("S1: tissue 3.1 mm2 in 1 piece.", "adenoma (50 %)", text, "E1 stroma", ["E1"]),
     ]
 
 

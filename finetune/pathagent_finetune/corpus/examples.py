@@ -15,10 +15,11 @@ import numpy as np
 
 from pathagent_finetune.corpus import belief, sentences, simulate
 from pathagent_finetune.corpus.example import Example
+from pathagent_finetune.corpus.questions import Question
 from pathagent_finetune.corpus.verdicts import shows_topic
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.protocols import ModelRequest
-from pathagent_tools.core.records import Candidate, Findings, Measurement
+from pathagent_tools.core.records import Candidate, Evidence, Findings, Hypothesis, Measurement
 from pathagent_tools.core.vocabulary import DIAGNOSES, NOT_ASSESSABLE
 from pathagent_tools.vlm import roles
 
@@ -51,14 +52,34 @@ def diagnose_example(case: simulate.Case, rng: Random) -> Example:
     return Example(request, {"differential": target})
 
 
-def judge_example(case: simulate.Case, rng: Random, questions: Sequence[str] = ()) -> Example:
-    """Whether the ledger settles the leading diagnosis, and what is missing."""
+def judge_example(case: simulate.Case, rng: Random, question: Question | None = None) -> Example:
+    """Whether the ledger settles the question (by default the diagnosis), and what is missing."""
     leading = belief.differential(case.evidence)[0]
-    question = rng.choice(("Draft a report.", "What is the diagnosis?", "Draft a report.", *questions[:1]))
+    asked = question.text if question else rng.choice(("Draft a report.", "What is the diagnosis?"))
     text = f"{leading.text} ({round(100 * leading.probability)} %)"
-    enough, missing = belief.sufficiency(case.evidence)
-    request = roles.judge(question, text, roles.ledger_text(case.evidence))
+    enough, missing = _settles(question, case.evidence)
+    request = roles.judge(asked, text, roles.ledger_text(case.evidence))
     return Example(request, {"sufficient": enough, "missing": missing})
+
+
+LOOKS_FOR_ABSENCE = 12
+"""Fewer looks than this that do not show a thing do not show that it is absent."""
+
+
+def _settles(question: Question | None, evidence: Sequence[Evidence]) -> tuple[bool, str]:
+    """What an answer lacks: a thing asked for is looked for until it is found or many looks lack it."""
+    if (
+        question is None
+        or question.topic in _SUBJECT_FAMILIES
+        or question.kind in ("choice", "grade", "where")
+    ):
+        return belief.sufficiency(evidence)
+    if question.kind != "yesno":
+        return True, ""
+    shown = any(e.findings and shows_topic(e.findings, question.topic) for e in evidence)
+    if shown or len(evidence) >= LOOKS_FOR_ABSENCE:
+        return True, ""
+    return False, f"fields that show {question.topic}"
 
 
 def write_example(case: simulate.Case, rng: Random) -> Example:
@@ -149,39 +170,52 @@ _SUBJECT_FAMILIES = {
 """Subjects that follow from the belief as a whole: one misread look does not make a tumour."""
 
 
-def answer_example(
-    case: simulate.Case, kind: str, subject: str, text: str, rng: Random, *, options: Sequence[str] = ()
-) -> Example:
-    """Answer one question from the ledger; the kind says how, the wording is the caller's."""
+def answer_example(case: simulate.Case, question: Question, rng: Random) -> Example:
+    """Answer one question from belief and ledger: what it is about, what is seen of it, the answer."""
     read = roles.telling(case.evidence)
     believed = belief.differential(case.evidence)
-    core = belief.lesion_looks(read, believed[0])
-    state, cites = "answered", [e.id for e in core[:3]]
-    if kind == "not_assessable":
-        state, said, cites = "cannot be told from this slide", NOT_ASSESSABLE, []
-    elif kind == "yesno" and subject in _SUBJECT_FAMILIES:
-        said = "yes" if believed[0].diagnosis in _SUBJECT_FAMILIES[subject] else "no"
-        cites = cites or [e.id for e in read[:2]]
-    elif kind == "yesno":
-        shown = [e for e in read if e.findings and shows_topic(e.findings, subject)]
-        said, cites = ("yes", [e.id for e in shown[:3]]) if shown else ("no", [e.id for e in read[:2]])
-    elif kind == "choice":
-        said = next((h.diagnosis for h in believed if h.diagnosis in options), believed[0].diagnosis)
-    elif kind == "grade":
-        said = believed[0].grade
-        if said == "none":
-            said = "no grade applies"
-    elif kind == "count":
-        said, cites = str(case.pieces), []
-    elif kind == "where":
-        places = [e.place for e in core]
-        said = max(sorted(set(places)), key=places.count) if places else "no lesion seen"
-    else:
-        raise ValueError(f"unknown question kind {kind!r}")
+    state, (seen, said, looks) = "answered", _answer(question, case, read, believed)
+    if question.kind == "not_assessable":
+        state = "cannot be told from this slide"
     request = roles.answer(
-        _slides(case), text, roles.ledger_text(case.evidence), [e.id for e in read], options=options
+        _slides(case),
+        roles.differential_text(believed),
+        question.text,
+        roles.ledger_text(case.evidence),
+        [e.id for e in read],
+        options=question.options,
     )
-    return Example(request, {"class": state, "answer": said, "cites": cites})
+    target = {"about": question.topic, "seen": seen, "class": state, "answer": said}
+    return Example(request, target | {"cites": [e.id for e in looks[:3]]})
+
+
+def _answer(
+    question: Question, case: simulate.Case, read: Sequence[Evidence], believed: Sequence[Hypothesis]
+) -> tuple[str, str, Sequence[Evidence]]:
+    """(what is seen, the answer, the looks that it rests on)."""
+    leading, kind, topic = believed[0], question.kind, question.topic
+    core = belief.lesion_looks(read, leading)
+    if kind == "not_assessable":
+        return "not on H&E", NOT_ASSESSABLE, ()
+    if kind == "count":
+        return f"{case.pieces} piece{'s' if case.pieces != 1 else ''}", str(case.pieces), ()
+    if kind == "yesno" and topic in _SUBJECT_FAMILIES:
+        found = leading.diagnosis in _SUBJECT_FAMILIES[topic]
+        return leading.diagnosis, "yes" if found else "no", core or read[:2]
+    if kind == "yesno":
+        shown = [e for e in read if e.findings and shows_topic(e.findings, topic)]
+        return (f"{topic} in {shown[0].id}", "yes", shown) if shown else ("none", "no", read[:2])
+    if kind == "choice":
+        fits = next((h.diagnosis for h in believed if h.diagnosis in question.options), leading.diagnosis)
+        return leading.diagnosis, fits, core or read[:2]
+    if kind == "grade":
+        said = leading.grade if leading.grade != "none" else "no grade applies"
+        return leading.text, said, core or read[:2]
+    if kind == "where":
+        places = [e.place for e in core][:7]
+        commonest = max(sorted(set(places)), key=places.count) if places else "no lesion seen"
+        return ", ".join(places) or leading.diagnosis, commonest, core or read[:2]
+    raise ValueError(f"unknown question kind {kind!r}")
 
 
 def slot_question_example(findings: Findings, tile: int, rng: Random) -> Example:
@@ -199,8 +233,12 @@ def slot_question_example(findings: Findings, tile: int, rng: Random) -> Example
     )
     evidence = simulate.evidence_of(1, findings, rng.choice(simulate.PLACES))
     slides = roles.slide_text("S1", round(rng.uniform(0.5, 14), 1), rng.randint(1, 6))
-    request = roles.answer(slides, wording, evidence.line(), ["E1"], images=[_NO_IMAGE])
-    return Example(request, {"class": "answered", "answer": getattr(findings, slot), "cites": ["E1"]}, tile)
+    request = roles.answer(slides, "none", wording, evidence.line(), ["E1"], images=[_NO_IMAGE])
+    value = getattr(findings, slot)
+    about = slot.replace("_", " ")
+    seen = f"{about} {value}"
+    target = {"about": about, "seen": seen, "class": "answered", "answer": value, "cites": ["E1"]}
+    return Example(request, target, tile)
 
 
 def with_image(example: Example, image: np.ndarray[Any, np.dtype[np.uint8]]) -> ModelRequest:

@@ -59,11 +59,12 @@ MITOSES_OF_LOOK: dict[str, Table] = {
 INFLAMMATION_OF_SLIDE: Table = {"none": 0.78, "mild": 0.21, "marked": 0.01}
 """In the lesion of a neoplasm."""
 INFLAMMATION_OF_LOOK: dict[str, Table] = {
-    "none": {"none": 0.86, "mild": 0.13, "marked": 0.01},
+    "none": {"none": 0.83, "mild": 0.16, "marked": 0.01},
     "mild": {"none": 0.3, "mild": 0.63, "marked": 0.07},
     "marked": {"none": 0.03, "mild": 0.17, "marked": 0.8},
 }
-ORDINARY_INFLAMMATION: Table = {"none": 0.88, "mild": 0.1, "marked": 0.02}
+ORDINARY_INFLAMMATION: Table = {"none": 0.78, "mild": 0.2, "marked": 0.02}
+"""Higher than on the slide: looks go to what stands out first, and inflamed tissue does."""
 NECROSIS_OF_SLIDE = {
     ("adenocarcinoma", "grade 3"): 0.33,
     ("adenocarcinoma", "grade 2"): 0.05,
@@ -73,19 +74,19 @@ NECROSIS_OF_SLIDE = {
 RARE_NECROSIS, MISREAD_NECROSIS = 0.003, 0.02
 NECROSIS_OF_LOOK = {"solid nests": 0.47, "irregular glands": 0.25}
 ORDINARY: dict[tuple[str, str], float] = {
-    ("stroma", "none"): 0.42,
-    ("benign epithelium", "regular glands"): 0.36,
-    ("smooth muscle", "none"): 0.07,
+    ("stroma", "none"): 0.4,
+    ("benign epithelium", "regular glands"): 0.38,
+    ("smooth muscle", "none"): 0.08,
     ("adipose", "none"): 0.07,
     ("background", "none"): 0.02,
     ("lymphoid infiltrate", "diffuse infiltrate"): 0.008,
     ("mucin", "mucin pools"): 0.008,
     ("necrosis", "none"): 0.003,
     # misread ordinary tissue
-    ("dysplastic epithelium", "crowded glands"): 0.014,
-    ("invasive tumour", "irregular glands"): 0.008,
-    ("invasive tumour", "single files"): 0.012,
-    ("invasive tumour", "solid nests"): 0.004,
+    ("dysplastic epithelium", "crowded glands"): 0.01,
+    ("invasive tumour", "irregular glands"): 0.006,
+    ("invasive tumour", "single files"): 0.009,
+    ("invasive tumour", "solid nests"): 0.003,
     ("invasive tumour", "mucin pools"): 0.003,
 }
 SHARES = {0.08: 0.1, 0.3: 0.3, 0.55: 0.35, 0.8: 0.25}

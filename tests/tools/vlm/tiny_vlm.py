@@ -29,5 +29,5 @@ def all_roles() -> list[ModelRequest]:
         roles.judge("Draft a report.", "solid carcinoma, grade 3 (90 %)", ledger),
         roles.write(slide, "solid carcinoma, grade 3 (90 %)", ledger, ["E1", "E2"]),
         roles.verify("Necrosis is present.", ledger),
-        roles.answer(slide, "Is there tumour?", ledger, ["E1", "E2"], options=("yes", "no")),
+        roles.answer(slide, "none", "Is there tumour?", ledger, ["E1", "E2"], options=("yes", "no")),
     ]

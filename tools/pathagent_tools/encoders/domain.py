@@ -23,10 +23,13 @@ from pathagent_tools.core.protocols import SlideEncoder
 from pathagent_tools.encoders.clip import BATCH, OpenClipEncoder
 from pathagent_tools.encoders.scan import TileFeatures, read_tiles
 from pathagent_tools.slides.slide import Slide
+from pathagent_tools.slides.tissue import Tissue
 
 DOMAIN_FILE: Final = "domain.safetensors"
 SLIDE_TILES: Final = 96
 """A slide is judged on at most this many of its tiles, evenly spread over its grid."""
+
+MAX_PEN: Final = 0.03
 
 STAGES: Final = 2
 LOG_GAIN: Final = 20.0
@@ -74,15 +77,28 @@ def domain_score(encoder: SlideEncoder, tiles: NDArray[np.uint8]) -> Floats:
     return reference.score(channel_statistics(encoder, tiles))
 
 
-def slide_in_domain(slide: Slide, scanned: TileFeatures, encoder: SlideEncoder) -> DomainVerdict:
-    """Judge a slide by up to 96 of its scanned tiles. A slide without tiles is not in the domain."""
+def slide_in_domain(
+    slide: Slide, tissue: Tissue, scanned: TileFeatures, encoder: SlideEncoder
+) -> DomainVerdict:
+    """Judge a slide by up to 96 of its scanned tiles, those under pen ink left out where there are others.
+
+    A slide without tiles is not in the domain.
+    """
     reference = reference_of(encoder)
     if len(scanned) == 0:
         return DomainVerdict(1.0, False, reference.slide_limit, 0, float("inf"))
-    chosen = np.unique(np.linspace(0, len(scanned) - 1, SLIDE_TILES).round().astype(int))
+    clean = _clean(tissue, scanned)
+    chosen = clean[np.unique(np.linspace(0, len(clean) - 1, SLIDE_TILES).round().astype(int))]
     regions = [scanned.region(int(i), slide.id) for i in chosen]
     scores = domain_score(encoder, read_tiles(slide, regions, encoder.tile_px))
     return verdict(scores, reference)
+
+
+def _clean(tissue: Tissue, scanned: TileFeatures) -> NDArray[np.intp]:
+    """Tiles whose tissue can be judged: ink is foreign whatever lies under it."""
+    side = np.full((len(scanned), 2), scanned.size_level0)
+    free = np.flatnonzero(tissue.pen_fractions(np.hstack([scanned.coords, side])) <= MAX_PEN)
+    return free if len(free) else np.arange(len(scanned))
 
 
 def verdict(scores: Floats, reference: DomainReference) -> DomainVerdict:

@@ -174,6 +174,7 @@ ANSWER_CLASSES = ("answered", "cannot be told from this slide", "insufficient ev
 
 def answer(
     slides: str,
+    differential: str,
     question: str,
     ledger: str,
     ids: Sequence[str],
@@ -181,14 +182,24 @@ def answer(
     options: Sequence[str] = (),
     images: Sequence[Image] = (),
 ) -> ModelRequest:
-    """A short answer with its class and the evidence that it rests on."""
-    schema = _object(**{"class": {"enum": list(ANSWER_CLASSES)}}, answer=_text(160), cites=_ids(ids, 0, 4))
+    """A short answer with its class and the evidence that it rests on.
+
+    The model first names what is asked about and what the evidence shows of it.
+    """
+    schema = _object(
+        about=_text(60),
+        seen=_text(120),
+        **{"class": {"enum": list(ANSWER_CLASSES)}},
+        answer=_text(160),
+        cites=_ids(ids, 0, 4),
+    )
     return _request(
         "answer",
         schema,
         images,
-        100,
+        140,
         slides=slides,
+        differential=differential,
         question=one_line(question),
         options=one_line("; ".join(options)),
         ledger=ledger,
