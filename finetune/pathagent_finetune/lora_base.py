@@ -11,6 +11,7 @@ from pathagent_finetune.lora_recipe import LoraRecipe
 from pathagent_tools.core.card import CARD_NAME, ModelCard
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import canonical_json, sha256_bytes, sha256_file
+from pathagent_tools.vlm.inprocess import no_bars
 from pathagent_tools.vlm.profile import EMBEDDED_WEIGHTS
 
 EMBEDDED = "embedded"
@@ -88,9 +89,10 @@ def load_model(plan: LoraRecipe) -> tuple[Any, BaseName]:
         )
         given["device_map"] = {"": torch.cuda.current_device()}
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
-            _source(plan), revision=plan.revision or "main", dtype=dtype, use_safetensors=True, **given
-        )
+        with no_bars():
+            model = AutoModelForImageTextToText.from_pretrained(
+                _source(plan), revision=plan.revision or "main", dtype=dtype, use_safetensors=True, **given
+            )
     except (OSError, ValueError) as error:
         raise _cannot_load(plan, error) from None
     room = getattr(model.config.get_text_config(), "max_position_embeddings", plan.max_length)

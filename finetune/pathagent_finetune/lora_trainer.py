@@ -110,10 +110,11 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
 
 def progress_line(state: Any, row: dict[str, float], left_s: float | None) -> str:
-    """`step 40/200  loss 0.812  2 min left`."""
+    """`step 40/200  loss 0.812  2 min left`; `before  validation loss 2.31` at the start."""
     names = {"loss": "loss", "eval_loss": "validation loss"}
     said = "  ".join(f"{name} {row[key]:.4g}" for key, name in names.items() if key in row)
     eta = (
         "" if left_s is None else f"  {left_s / 60:.0f} min left" if left_s > 90 else f"  {left_s:.0f} s left"
     )
-    return f"step {state.global_step}/{state.max_steps}  {said}{eta}"
+    step = f"step {state.global_step}/{state.max_steps}" if state.max_steps else "before"
+    return f"{step}  {said}{eta}"
