@@ -115,6 +115,6 @@ def _name(plan: LoraRecipe, model: Any) -> BaseName:
         return BaseName(plan.base, getattr(model.config, "_commit_hash", None) or plan.revision, None)
     if (folder / CARD_NAME).is_file():
         card = ModelCard.load(folder)
-        return BaseName(plan.base, card.version, card.digest, card.licence_weights)
+        return BaseName(plan.base, None, card.digest, card.licence_weights)
     weights = {p.name: sha256_file(p) for p in sorted(folder.glob("*.safetensors"))}
     return BaseName(plan.base, None, sha256_bytes(canonical_json(weights).encode()))

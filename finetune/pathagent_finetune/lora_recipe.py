@@ -24,7 +24,7 @@ class LoraRecipe(Frozen):
     revision: str | None = Field(default=None, description="pinned commit of a hub repository")
     role: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="name of the adapter")
     rank: int = Field(default=16, ge=1, le=512)
-    alpha: float = Field(default=32, gt=0)
+    alpha: int = Field(default=32, ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: Auto | tuple[str, ...] = Field(default="auto", description="or leaf names, as `q_proj`")
     quantize: Literal["none", "4bit"] = "none"
