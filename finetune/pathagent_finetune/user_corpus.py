@@ -6,25 +6,23 @@ into one error, or into counts where the recipe says `skip_bad`.
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from pathagent_finetune.tile_rows import USED_COLUMNS, RowError, examples_of, image_of
+from pathagent_finetune.data_rows import BROKEN, COLUMNS, Row, rows_of
+from pathagent_finetune.tile_rows import RowError, examples_of, image_of
 from pathagent_finetune.tuning_example import IMAGE_MARK, Message, Split, TuningExample, messages_of, text_of
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import canonical_json, sha256_bytes, sha256_file
 
 log = logging.getLogger(__name__)
 
-PICTURES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"))
 _SPLITS: dict[str, Split] = {
     "train": "train", "training": "train",
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
@@ -79,7 +77,7 @@ def read_corpus(path: Path, *, mpp: float) -> Corpus:
     UserError where the path is none of these or no column can be used; single bad rows are faults.
     """
     reader = _Reader(mpp)
-    for place, row, folder in _rows(path):
+    for place, row, folder in rows_of(path):
         reader.take(place, row, folder)
     return Corpus(tuple(reader.examples), reader.pictures, tuple(reader.faults))
 
@@ -102,74 +100,6 @@ def settle(corpus: Corpus, *, skip_bad: bool) -> tuple[Corpus, dict[str, int]]:
     return replace(corpus, faults=()), counts
 
 
-Row = Mapping[str, Any]
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Row, Path]]:
-    """(place, row, folder that image paths are relative to) of whatever `path` holds."""
-    if path.is_dir():
-        yield from _folder_rows(path)
-    elif not path.is_file():
-        raise UserError(f"There is no data at {path}: give a .jsonl or .csv file, or a folder of images.")
-    elif path.suffix == ".csv":
-        yield from _csv_rows(path)
-    elif path.suffix == ".jsonl":
-        yield from _jsonl_rows(path)
-    else:
-        raise UserError(f"{path.name} cannot be read: give a .jsonl or .csv file, or a folder of images.")
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[str, Row, Path]]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        table = csv.DictReader(lines)
-        columns = {_COLUMN.get(name, name) for name in table.fieldnames or ()}
-        if "image" not in columns or not columns.intersection(USED_COLUMNS):
-            raise UserError(
-                f"{path.name} needs a column `image` and one of {', '.join(USED_COLUMNS)}; "
-                f"it has {', '.join(table.fieldnames or ('none',))}."
-            )
-        for row in table:
-            yield f"{path.name}:{table.line_num}", row, path.parent
-
-
-def _jsonl_rows(path: Path) -> Iterator[tuple[str, Row, Path]]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield f"{path.name}:{number}", _object(line), path.parent
-
-
-def _object(line: str) -> Row:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        return {_BROKEN: f"not JSON: {error.msg}"}
-    return row if isinstance(row, dict) else {_BROKEN: "not a JSON object"}
-
-
-_BROKEN = "\0broken"
-_COLUMN = {"file_name": "image", "text": "caption"}
-"""Names of the image-folder convention of the hub, as ours."""
-
-
-def _folder_rows(folder: Path) -> Iterator[tuple[str, Row, Path]]:
-    """metadata.csv or metadata.jsonl; else same-named .txt captions; else the name of the class folder."""
-    for name, read in (("metadata.csv", _csv_rows), ("metadata.jsonl", _jsonl_rows)):
-        if (folder / name).is_file():
-            yield from read(folder / name)
-            return
-    images = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
-    captioned = any(p.with_suffix(".txt").is_file() for p in images)
-    for image in images:
-        place = image.relative_to(folder)
-        if captioned:
-            text = image.with_suffix(".txt")
-            caption = text.read_text(encoding="utf-8").strip() if text.is_file() else ""
-        else:
-            caption = place.parts[0] if len(place.parts) > 1 else ""
-        yield place.as_posix(), {"image": place.as_posix(), "caption": caption}, folder
-
-
 class _Reader:
     """Turns rows into examples or faults; each image file is read once."""
 
@@ -182,8 +112,8 @@ class _Reader:
     def take(self, place: str, row: Row, folder: Path) -> None:
         """Add the examples of a row, or its fault."""
         try:
-            if _BROKEN in row:
-                raise RowError("broken line", str(row[_BROKEN]))
+            if BROKEN in row:
+                raise RowError("broken line", str(row[BROKEN]))
             if "messages" in row:
                 self.examples += self._chat(place, row, folder)
             else:
@@ -192,7 +122,7 @@ class _Reader:
             self.faults.append(Fault(error.kind, place, str(error)))
 
     def _tile(self, place: str, row: Row, folder: Path) -> list[TuningExample]:
-        named = {_COLUMN.get(key, key): value for key, value in row.items() if key is not None}
+        named = {COLUMNS.get(key, key): value for key, value in row.items() if key is not None}
         words = {key: _words(key, value) for key, value in named.items() if value is not None}
         image = image_of(words, folder)
         picture = self._picture(image)

@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from pathagent_finetune.lora_card import curves_svg
 from pathagent_finetune.lora_recipe import load_lora_recipe
 from pathagent_finetune.lora_targets import target_pattern
 from pathagent_finetune.lora_train import train
+from pathagent_finetune.lora_trainer import progress_line
 from pathagent_finetune.tuning_example import Message, TuningExample
 from pathagent_finetune.user_corpus import Corpus, read_corpus
 from pathagent_tools.core.card import ModelCard
@@ -336,6 +338,12 @@ def test_options_of_the_other_training_are_refused_with_data(
     command = ["finetune", "vlm", "--data", str(tiles), "--minutes", "1", "-o", str(tmp_path / "out")]
     assert cli.run(command) == 2
     assert "--minutes and --tiles belong to a training without --data" in capsys.readouterr().err
+
+
+def test_the_line_of_progress_says_step_loss_and_time_left() -> None:
+    state = SimpleNamespace(global_step=40, max_steps=200)
+    assert progress_line(state, {"loss": 0.81234}, 300.0) == "step 40/200  loss 0.8123  5 min left"
+    assert progress_line(state, {"eval_loss": 2}, 8.2) == "step 40/200  validation loss 2  8 s left"
 
 
 def test_curves_show_both_losses() -> None:

@@ -174,10 +174,11 @@ def test_the_error_names_the_first_three_places_and_counts_all(tmp_path: Path) -
         ("t.csv", "picture,caption\n", "needs a column `image`"),
         ("t.csv", "image,captoin\n", "one of caption"),
         ("t.tsv", "image\tcaption\n", "cannot be read"),
+        ("t.csv", "image,caption\na.png,br\udcfbn\n", "cannot be read as UTF-8"),
     ],
 )
 def test_a_file_that_no_reader_takes_is_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=said):
         read_corpus(tmp_path / name, mpp=1)
     with pytest.raises(UserError, match="There is no data at"):
