@@ -21,7 +21,7 @@ setup: .venv/.synced
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
 
 .venv/.synced: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --locked
+	$(UV) sync --locked --extra finetune
 	@touch $@
 
 demo: setup

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pathagent_tools.core.errors import UserError
+
 app = typer.Typer(help="Train the models behind the tools, by recipes that stop and resume.")
 
 Out = Annotated[
@@ -35,8 +37,26 @@ def encoder(out: Out, recipe: Recipe = "encoder", minutes: Minutes = None, tiles
 
 
 @app.command("vlm")
-def vlm(out: Out, recipe: Recipe = "vlm", minutes: Minutes = None, tiles: Tiles = None) -> None:
-    """Train the vision-language model; prints the folder of the model."""
+def vlm(
+    out: Out,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Recipe file or shipped name: `vlm`, with --data `lora`.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Your own examples (.jsonl, .csv or a folder): tune a LoRA adapter."),
+    ] = None,
+    minutes: Minutes = None,
+    tiles: Tiles = None,
+) -> None:
+    """Train the embedded model, or with --data a LoRA adapter on any base; prints the folder."""
+    if data is not None:
+        if minutes is not None or tiles is not None:
+            raise UserError("--minutes and --tiles belong to a training without --data: leave them out.")
+        from pathagent_finetune import lora_train
+
+        print(lora_train.train(recipe or "lora", data, out))
+        return
     from pathagent_finetune.vlm_train import train
 
-    print(train(recipe, out, minutes=minutes, tiles=tiles))
+    print(train(recipe or "vlm", out, minutes=minutes, tiles=tiles))

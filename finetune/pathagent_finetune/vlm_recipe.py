@@ -46,21 +46,24 @@ class VLMRecipe(Frozen):
     threads: int = Field(gt=0)
 
 
+def recipe_text(recipe: str | Path) -> str:
+    """The text of a recipe file, or of one that ships with the package by name. UserError when unknown."""
+    path = Path(recipe)
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    folder = files("pathagent_finetune") / "recipes"
+    shipped = folder / f"{recipe}.yaml"
+    if not shipped.is_file():
+        names = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+        raise UserError(f"No recipe {str(recipe)!r}: give a YAML file or one of {', '.join(names)}.")
+    return shipped.read_text(encoding="utf-8")
+
+
 def load_recipe(recipe: str | Path) -> VLMRecipe:
     """A recipe file, or one that ships with the package by name (`vlm`). UserError names the fault."""
     import yaml
 
-    path = Path(recipe)
-    if path.is_file():
-        text = path.read_text(encoding="utf-8")
-    else:
-        folder = files("pathagent_finetune") / "recipes"
-        shipped = folder / f"{recipe}.yaml"
-        if not shipped.is_file():
-            names = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
-            raise UserError(f"No recipe {str(recipe)!r}: give a YAML file or one of {', '.join(names)}.")
-        text = shipped.read_text(encoding="utf-8")
     try:
-        return VLMRecipe.model_validate(yaml.safe_load(text))
+        return VLMRecipe.model_validate(yaml.safe_load(recipe_text(recipe)))
     except (ValidationError, yaml.YAMLError) as error:
         raise UserError(f"Recipe {recipe} cannot be used: {error}") from None

@@ -54,7 +54,7 @@ class TransformersVLM:
         source = str(model)
         given: dict[str, Any] = {"revision": revision} if revision else {}
         try:
-            with _no_bars():
+            with no_bars():
                 self._processor = AutoProcessor.from_pretrained(source, **given)
                 self._model = AutoModelForImageTextToText.from_pretrained(
                     source,
@@ -190,7 +190,7 @@ class TransformersVLM:
 
 
 @contextmanager
-def _no_bars() -> Iterator[None]:
+def no_bars() -> Iterator[None]:
     """Loading shows no bar of its own: the command line has one line of progress."""
     from transformers.utils import logging
 
