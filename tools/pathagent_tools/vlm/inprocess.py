@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pathagent_tools.core.card import CARD_NAME, ModelCard
 from pathagent_tools.core.errors import ModelError, UserError
 from pathagent_tools.core.files import sha256_file
-from pathagent_tools.core.protocols import Completion, ModelRequest
+from pathagent_tools.core.protocols import Completion, ModelRequest, Role
 from pathagent_tools.vlm.grammar import GrammarCompiler, GrammarProcessor, Trace, slot_probabilities
 from pathagent_tools.vlm.schema_check import fault
 
@@ -43,7 +43,7 @@ class TransformersVLM:
         revision: str | None = None,
         device: str = "cpu",
         dtype: str | None = None,
-        adapters: Mapping[str, Path] | None = None,
+        adapters: Mapping[Role, Path] | None = None,
         tile_px: int = 192,
         tile_mpp: float = 1.0,
         id: str | None = None,
