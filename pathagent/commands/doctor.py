@@ -7,36 +7,25 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
 import typer
 
+from pathagent.commands.check import Check
 from pathagent.commands.console import emit, emit_json
-from pathagent.commands.options import Json
-from pathagent_tools.core.errors import PathAgentError
+from pathagent.commands.options import Json, Profile
 
 MIN_FREE_GB: Final = 2.0
 MIN_MEMORY_GB: Final = 3.0
 MIN_OPENSLIDE_BIN: Final = (4, 0, 1, 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the doctor: `missing` stops a run, `optional` only narrows what can be done."""
-
-    name: str
-    state: Literal["ok", "missing", "optional"]
-    found: str
-    fix: str = ""
-
-
-def doctor(json: Json = False) -> None:
-    """Check readers, models, memory, disk and GPU; each problem comes with its fix."""
-    checks = list(run_checks())
+def doctor(profile: Profile = "embedded", json: Json = False) -> None:
+    """Check readers, memory, disk and what a profile needs; each problem comes with its fix."""
+    checks = list(run_checks(profile))
     if json:
         emit_json([asdict(check) for check in checks])
     else:
@@ -49,21 +38,23 @@ def doctor(json: Json = False) -> None:
         raise typer.Exit(2)
 
 
-def run_checks() -> Iterator[Check]:
-    """Every check, in the order in which a user would mend them."""
+def run_checks(profile: str = "embedded") -> Iterator[Check]:
+    """Every check, in the order in which a user would mend them. UserError on an unknown profile."""
+    from pathagent.commands.profile_checks import profile_checks
+    from pathagent_tools.vlm.profile import load_profile
+
+    chosen = load_profile(profile)
     parts: tuple[Callable[[], Check], ...] = (
         _python,
         _slide_reader,
         _decoder,
-        _profile,
         _cache,
         _memory,
         _gpu,
-        _vllm,
-        _hub_token,
     )
     for part in parts:
         yield part()
+    yield from profile_checks(chosen)
 
 
 def _python() -> Check:
@@ -100,22 +91,6 @@ def _decoder() -> Check:
     )
 
 
-def _profile() -> Check:
-    from pathagent.commands.models import profile_rows
-
-    try:
-        rows = [row for row in profile_rows() if row["profile"] == "embedded"]
-    except PathAgentError as error:
-        return Check("embedded models", "missing", str(error))
-    absent = [row for row in rows if not row["present"]]
-    if absent or not rows:
-        names = ", ".join(str(row["model"]) for row in absent) or "no embedded profile"
-        return Check(
-            "embedded models", "missing", names, "pathagent finetune encoder && pathagent finetune vlm"
-        )
-    return Check("embedded models", "ok", ", ".join(str(row["model"]) for row in rows))
-
-
 def _cache() -> Check:
     from platformdirs import user_cache_path
 
@@ -146,18 +121,4 @@ def _gpu() -> Check:
 
     if torch.cuda.is_available():
         return Check("GPU", "ok", torch.cuda.get_device_name(0))
-    return Check("GPU", "optional", "none", "not needed by the embedded models")
-
-
-def _vllm() -> Check:
-    if find_spec("vllm") is not None:
-        return Check("vLLM", "ok", version("vllm"))
-    return Check("vLLM", "optional", "not installed", "pip install 'pathagent[vllm]', or use --vlm-url")
-
-
-def _hub_token() -> Check:
-    from huggingface_hub import get_token
-
-    if get_token():
-        return Check("hub token", "ok", "present")
-    return Check("hub token", "optional", "none", "hf auth login, only for gated hub models")
+    return Check("GPU", "optional", "none", "only hub models need one")

@@ -40,41 +40,72 @@ def list_models(json: Json = False) -> None:
 
 
 def profile_rows() -> list[Row]:
-    """One row a model of a profile that ships. `present` is None where a server or hub holds the weights."""
+    """One row a model of a profile that ships. `present` is None where a server holds the weights."""
     from pathagent_tools.vlm.profile import load_profile, profile_names
 
     return [row for name in profile_names() for row in _rows(load_profile(name))]
 
 
 def _rows(profile: Profile) -> list[Row]:
-    from pathagent_tools.encoders.registry import EMBEDDED_FOLDER
+    """What the card beside the weights says of each model, else what the profile says."""
+    return [_encoder_row(profile), _vlm_row(profile)]
+
+
+def _encoder_row(profile: Profile) -> Row:
+    from pathagent_tools.encoders.registry import EMBEDDED_FOLDER, WEIGHTS
+
+    folder = EMBEDDED_FOLDER if profile.encoder == "embedded" else None
+    return _row(
+        profile, "encoder", _card(folder), model=profile.encoder, licence="see its card",
+        present=None if folder is None else (folder / WEIGHTS).is_file(),
+    )  # fmt: skip
+
+
+def _vlm_row(profile: Profile) -> Row:
     from pathagent_tools.vlm.profile import EMBEDDED_WEIGHTS
+    from pathagent_tools.vlm.weights import weights_folder
 
     vlm = profile.vlm
-    tile = f"{vlm.tile_px} px at {vlm.tile_mpp:g} µm/px"
-    encoder_folder = EMBEDDED_FOLDER if profile.encoder == "embedded" else None
-    vlm_folder = EMBEDDED_WEIGHTS if vlm.backend == "embedded" else None
-    return [
-        _row(profile, "encoder", profile.encoder, encoder_folder, licence="see its card", tile=None),
-        _row(profile, "vlm", vlm.model or vlm.backend, vlm_folder, licence=vlm.licence, tile=tile),
-    ]
+    return _row(
+        profile,
+        "vlm",
+        _card(EMBEDDED_WEIGHTS if vlm.backend == "embedded" else None),
+        model=vlm.model or vlm.backend,
+        revision=vlm.revision,
+        tile=f"{vlm.tile_px} px at {vlm.tile_mpp:g} µm/px",
+        licence=vlm.licence + (", gated" if vlm.gated else ""),
+        dtype=vlm.dtype,
+        adapters=", ".join(vlm.adapters) or None,
+        present=None if vlm.backend == "openai" else weights_folder(vlm) is not None,
+    )
 
 
 def _row(
-    profile: Profile, role: str, model: str, folder: Path | None, *, licence: str, tile: str | None
+    profile: Profile,
+    role: str,
+    card: ModelCard | None,
+    *,
+    model: str,
+    licence: str,
+    present: bool | None,
+    revision: str | None = None,
+    tile: str | None = None,
+    dtype: str | None = None,
+    adapters: str | None = None,
 ) -> Row:
-    """What the card beside the weights says, else what the profile says."""
-    card = _card(folder)
+    revision = card.digest if card else revision
     return {
         "profile": profile.name,
         "role": role,
         "model": card.id if card else model,
         "version": card.version if card else None,
-        "revision": card.digest[:12] if card else (profile.vlm.revision if role == "vlm" else None),
+        "revision": revision[:12] if revision else None,
         "tile": f"{card.tile_px} px at {card.tile_mpp:g} µm/px" if card else tile,
+        "dtype": dtype,
+        "adapters": adapters,
         "licence": card.licence_weights if card else licence,
         "knows": "phantoms only" if profile.domain == "phantom" else "open",
-        "present": None if folder is None else any(folder.glob("*model.safetensors")),
+        "present": present,
     }
 
 

@@ -83,22 +83,33 @@ def test_a_missing_model_names_itself(tmp_path: Path) -> None:
         TransformersVLM(tmp_path / "nothing-here")
 
 
-def test_a_role_uses_its_adapter_and_the_others_the_base(checkpoint: Path, tmp_path: Path) -> None:
+def write_adapter(checkpoint: Path, folder: Path, seed: int) -> Path:
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForImageTextToText
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    get_peft_model(AutoModelForImageTextToText.from_pretrained(checkpoint), config).save_pretrained(
-        tmp_path / "a"
-    )
-    requests = [roles.describe(noise(1), field_um=64), roles.verify("Necrosis.", "E1 necrosis")]
+    get_peft_model(AutoModelForImageTextToText.from_pretrained(checkpoint), config).save_pretrained(folder)
+    return folder
+
+
+def test_a_role_uses_its_adapter_and_the_others_the_base(checkpoint: Path, tmp_path: Path) -> None:
+    tuned_roles = {
+        "describe": write_adapter(checkpoint, tmp_path / "d", 0),
+        "navigate": write_adapter(checkpoint, tmp_path / "n", 1),
+    }
+    requests = [
+        roles.describe(noise(1), field_um=64),
+        roles.verify("Necrosis.", "E1 necrosis"),
+        roles.navigate("Draft a report.", {"K1": "K1 stroma", "K2": "K2 mucin"}, 1),
+    ]
     base = TransformersVLM(checkpoint, tile_px=64).generate(requests)
-    tuned = TransformersVLM(checkpoint, tile_px=64, adapters={"describe": tmp_path / "a"}).generate(requests)
-    assert [c.adapter for c in tuned] == ["describe", None]
+    tuned = TransformersVLM(checkpoint, tile_px=64, adapters=tuned_roles).generate(requests)
+    assert [c.adapter for c in tuned] == ["describe", None, "navigate"]
     assert tuned[0].extra["slots"] != base[0].extra["slots"]
     assert tuned[1].confidence == base[1].confidence
+    assert tuned[2].confidence != base[2].confidence
 
 
 def test_a_tile_keeps_its_size_in_the_processor(vlm: TransformersVLM) -> None:

@@ -32,6 +32,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.models = ["vlm"]
+        self.adapters: list[str] = []
         self.script: list[Any] = [ANSWER]
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -49,7 +50,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        self._reply(200, {"data": [{"id": name, "root": f"org/{name}"} for name in self.server.models]})
+        cards = [{"id": name, "root": f"org/{name}", "parent": None} for name in self.server.models]
+        cards += [{"id": name, "root": "/tuned", "parent": "vlm"} for name in self.server.adapters]
+        self._reply(200, {"data": cards})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -204,6 +207,22 @@ def test_an_unknown_model_is_named_beside_the_known(server: Server) -> None:
     server.models = ["vlm", "second"]
     with pytest.raises(UserError, match="--vlm-model with one of vlm, second"):
         OpenAIVLM(server.url)
+
+
+def test_a_role_is_asked_by_the_name_of_its_adapter_and_the_others_of_the_base(server: Server) -> None:
+    server.adapters = ["describe", "answer"]
+    server.script = [ANSWER, {"said": "a", "seen": "b", "verdict": "supported"}]
+    found = OpenAIVLM(server.url, adapters={"describe": "describe"})
+    done = found.generate([REQUEST]) + found.generate([roles.verify("Necrosis.", "E1 necrosis")])
+    found.close()
+    assert [body["model"] for body in server.bodies] == ["describe", "vlm"]
+    assert [c.adapter for c in done] == ["describe", None]
+
+
+def test_an_adapter_that_the_server_lacks_is_not_replaced_by_the_base(server: Server) -> None:
+    server.adapters = ["answer"]
+    with pytest.raises(UserError, match=r"'describe'.*serves: vlm, answer"):
+        OpenAIVLM(server.url, adapters={"describe": "describe"})
 
 
 def test_a_dead_port_says_how_to_start_a_server() -> None:

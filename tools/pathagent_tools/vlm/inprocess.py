@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pathagent_tools.core.card import CARD_NAME, ModelCard
 from pathagent_tools.core.errors import ModelError, UserError
 from pathagent_tools.core.files import sha256_file
-from pathagent_tools.core.protocols import Completion, ModelRequest
+from pathagent_tools.core.protocols import Completion, ModelRequest, Role
 from pathagent_tools.vlm.grammar import GrammarCompiler, GrammarProcessor, Trace, slot_probabilities
 from pathagent_tools.vlm.schema_check import fault
 
@@ -43,7 +44,7 @@ class TransformersVLM:
         revision: str | None = None,
         device: str = "cpu",
         dtype: str | None = None,
-        adapters: Mapping[str, Path] | None = None,
+        adapters: Mapping[Role, Path] | None = None,
         tile_px: int = 192,
         tile_mpp: float = 1.0,
         id: str | None = None,
@@ -71,10 +72,7 @@ class TransformersVLM:
         self.revision = revision or _revision(Path(source))
         self.tile_px, self.tile_mpp = tile_px, tile_mpp
         self._adapters = dict(adapters or {})
-        for role, folder in self._adapters.items():
-            self._model.load_adapter(str(folder), adapter_name=role)
-        if self._adapters:
-            self._model.disable_adapters()
+        self._load_adapters()
         tokenizer = self._processor.tokenizer
         tokenizer.padding_side = "left"
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
@@ -130,6 +128,15 @@ class TransformersVLM:
         counts = inputs["attention_mask"].sum(dim=1).tolist()
         traces = zip(requests, processor.traces, counts, strict=True)
         return [self._completion(r, trace, count, seconds, adapter) for r, trace, count in traces]
+
+    def _load_adapters(self) -> None:
+        with warnings.catch_warnings():
+            # peft asks whether several adapters on one model are meant: they are, one a role
+            warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
+            for role, folder in self._adapters.items():
+                self._model.load_adapter(str(folder), adapter_name=role)
+        if self._adapters:
+            self._model.disable_adapters()
 
     def _choose(self, adapter: str | None) -> None:
         if not self._adapters:

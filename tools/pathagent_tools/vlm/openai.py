@@ -28,9 +28,9 @@ class OpenAIVLM:
     """Greedy answers from an OpenAI-compatible server, checked here against their schema.
 
     `url` is the base address (`http://127.0.0.1:8000/v1`; a bare host gets `/v1`). `model` may be left
-    out where the server lists one only. `adapters` maps a role to the name under which the server offers
-    its adapter. The key is read from the variable `api_key_env`, if set. Requests of one call are sent
-    `concurrency` at a time.
+    out where the server lists one base only. `adapters` maps a role to the name under which the server
+    offers its adapter; roles without one are asked of the base. The key is read from the variable
+    `api_key_env`, if set. Requests of one call are sent `concurrency` at a time.
 
     Raises ModelUnavailableError (no server there), UserError (bad address, unknown model, refused key).
     """
@@ -71,7 +71,7 @@ class OpenAIVLM:
         except BaseException:
             self._client.close()
             raise
-        self.revision = str((served or {}).get(self.id) or "served")
+        self.revision = str((served or {}).get(self.id, {}).get("root") or "served")
 
     def close(self) -> None:
         """Close the connections."""
@@ -88,25 +88,26 @@ class OpenAIVLM:
         with ThreadPoolExecutor(max_workers=self._concurrency) as pool:
             return list(pool.map(self._answer, requests))
 
-    def _served(self) -> dict[str, str] | None:
-        """Model names of the server and what they are made from; None where it does not list them."""
+    def _served(self) -> dict[str, dict[str, Any]] | None:
+        """What the server lists: name → its card (`root`, and `parent` of an adapter); None: no list."""
         response = self._send("GET", "/models", None)
         if response.status_code in (404, 405):
             return None
         self._refuse(response)
         rows = _json(response).get("data", [])
-        return {str(row["id"]): str(row.get("root") or "") for row in rows if "id" in row}
+        return {str(row["id"]): row for row in rows if "id" in row}
 
-    def _choose(self, model: str | None, served: dict[str, str] | None) -> str:
+    def _choose(self, model: str | None, served: dict[str, dict[str, Any]] | None) -> str:
         if served is None:
             if model is None:
                 raise UserError(f"{self.url} does not list its models: add --vlm-model NAME.")
             return model
         names = ", ".join(served) or "none"
         if model is None:
-            if len(served) != 1:
+            bases = [name for name, card in served.items() if not card.get("parent")]
+            if len(bases) != 1:
                 raise UserError(f"{self.url} serves several models: add --vlm-model with one of {names}.")
-            return next(iter(served))
+            model = bases[0]
         for name in (model, *self._adapters.values()):
             if name not in served:
                 raise UserError(f"{self.url} does not serve {name!r}. It serves: {names}.")
@@ -198,8 +199,8 @@ class OpenAIVLM:
             if attempt < self._retries:
                 time.sleep(min(wait, _LONGEST_WAIT_S))
         raise ModelUnavailableError(
-            f"The model server {self.url} {trouble}. Start it (for one of your own: vllm serve MODEL), "
-            "or check --vlm-url."
+            f"The model server {self.url} {trouble}. Start it (for one of your own: pathagent "
+            "serve vlm --profile NAME), or check --vlm-url."
         )
 
     def _refuse(self, response: httpx.Response) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -12,17 +11,30 @@ from pydantic import Field, ValidationError
 
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
-from pathagent_tools.core.protocols import VisionLanguageModel
+from pathagent_tools.core.protocols import Role, VisionLanguageModel
 
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
+PROFILES = Path(__file__).parent / "profiles"
+EMBEDDED_ID = "embedded-vlm"
+SERVED_AT = "http://127.0.0.1:8000/v1"
+"""Where `pathagent serve vlm` listens unless told otherwise."""
 
 
 class VLMSpec(Frozen):
-    """The VLM of a profile: how it is reached and the tile that it expects."""
+    """The VLM of a profile: how it is reached, the tile that it expects, and what serving it takes.
 
-    backend: Literal["embedded", "transformers", "openai"]
+    `backend`: embedded and transformers run in this process, vllm is what `pathagent serve vlm` serves,
+    openai is anybody's server. The last five fields are limits and needs of serving; `disk_gb` and
+    `gpu_gb` are what `doctor` compares with the machine.
+    """
+
+    backend: Literal["embedded", "transformers", "vllm", "openai"]
     model: str | None = Field(default=None, description="repository, folder, or name on the server")
-    revision: str | None = None
+    revision: str | None = Field(default=None, description="pinned commit of a repository")
+    adapters: dict[Role, Path] = Field(default_factory=dict, description="role → folder of its LoRA")
+    dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
+        default=None, description="default: float32 on a CPU, bfloat16 on a GPU"
+    )
     url: str | None = Field(default=None, description="OpenAI-compatible base URL, ending in /v1")
     api_key_env: str = Field(default="PATHAGENT_VLM_API_KEY", description="variable that holds the key")
     tile_px: int = 192
@@ -30,6 +42,10 @@ class VLMSpec(Frozen):
     licence: str = "unknown"
     gated: bool = False
     timeout_s: float = 120.0
+    max_context: int = Field(default=8192, description="tokens of prompt and answer")
+    max_images: int = Field(default=4, description="images of one request")
+    disk_gb: float = Field(default=0.1, description="size of the weights")
+    gpu_gb: float = Field(default=2.0, description="GPU memory that serving takes, cache included")
 
 
 class Profile(Frozen):
@@ -43,28 +59,49 @@ class Profile(Frozen):
 
 def profile_names() -> list[str]:
     """Profiles that ship with the package."""
-    folder = files("pathagent_tools.vlm").joinpath("profiles")
-    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 
 def load_profile(name: str) -> Profile:
-    """A shipped profile by name, or one from a YAML file. UserError on an unknown name or a bad file."""
+    """A shipped profile by name, or one from a YAML file; its folders are relative to that file.
+
+    UserError on an unknown name or a bad file.
+    """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise UserError(f"There is no profile file {name}. Shipped profiles: {_listed()}.")
-        text = path.read_text(encoding="utf-8")
     elif name in profile_names():
-        shipped = files("pathagent_tools.vlm").joinpath("profiles", f"{name}.yaml")
-        text = shipped.read_text(encoding="utf-8")
+        path = PROFILES / f"{name}.yaml"
     else:
         close = difflib.get_close_matches(name, profile_names(), n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise UserError(f"Unknown profile {name!r}.{hint} Shipped: {_listed()}; or give a .yaml file.")
     try:
-        return Profile.model_validate(yaml.safe_load(text))
-    except (ValidationError, yaml.YAMLError) as error:
+        found = Profile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UserError(f"The profile {name} is not valid: {place}: {first['msg']}.") from None
+    except yaml.YAMLError as error:
         raise UserError(f"The profile {name} is not valid: {str(error).splitlines()[0]}") from None
+    return found.model_copy(update={"vlm": _anchored(found.vlm, path.parent)})
+
+
+def _anchored(spec: VLMSpec, folder: Path) -> VLMSpec:
+    """Adapter folders, and a model that is written as a path, made absolute from the profile's folder."""
+    model = spec.model
+    if model is not None and model.startswith((".", "~")):
+        model = str((folder / Path(model).expanduser()).resolve())
+    adapters = {role: (folder / adapter).resolve() for role, adapter in spec.adapters.items()}
+    return spec.model_copy(update={"model": model, "adapters": adapters})
+
+
+def served_name(spec: VLMSpec) -> str | None:
+    """The name under which a server offers the base: the repository, or the name of the folder."""
+    if spec.backend == "embedded":
+        return EMBEDDED_ID
+    return Path(spec.model).name if spec.model and Path(spec.model).is_dir() else spec.model
 
 
 def _listed() -> str:
@@ -79,36 +116,46 @@ def open_vlm(
     Raises UserError (missing weights, missing URL, unknown model), ModelUnavailableError (no server).
     """
     spec = profile.vlm
-    if vlm_url or spec.backend == "openai":
-        from pathagent_tools.vlm.openai import OpenAIVLM
-
-        url = vlm_url or spec.url
-        if url is None:
-            raise UserError(
-                f"The profile {profile.name} needs a server: add --vlm-url http://127.0.0.1:8000/v1 "
-                "and --vlm-model NAME."
-            )
-        return OpenAIVLM(
-            url,
-            model=vlm_model or spec.model,
-            api_key_env=spec.api_key_env,
-            tile_px=spec.tile_px,
-            tile_mpp=spec.tile_mpp,
-            timeout_s=spec.timeout_s,
-        )
+    if vlm_url or spec.backend in ("vllm", "openai"):
+        any_name = spec.backend == "embedded"
+        return _served(profile, vlm_url or spec.url, vlm_model or (None if any_name else served_name(spec)))
     from pathagent_tools.vlm.inprocess import TransformersVLM
 
+    model, id = vlm_model or spec.model, None
     if spec.backend == "embedded":
         if not (EMBEDDED_WEIGHTS / "model.safetensors").is_file():
             raise UserError(
                 "The embedded VLM has no weights here. Train it with "
                 "`pathagent finetune vlm -o DIR`, or name a server with --vlm-url."
             )
-        return TransformersVLM(
-            EMBEDDED_WEIGHTS, tile_px=spec.tile_px, tile_mpp=spec.tile_mpp, id="embedded-vlm"
-        )
-    if spec.model is None:
+        model, id = str(EMBEDDED_WEIGHTS), EMBEDDED_ID
+    if model is None:
         raise UserError(f"The profile {profile.name} names no model: set vlm.model in its file.")
     return TransformersVLM(
-        vlm_model or spec.model, revision=spec.revision, tile_px=spec.tile_px, tile_mpp=spec.tile_mpp
+        model,
+        revision=spec.revision,
+        dtype=spec.dtype,
+        adapters=spec.adapters,
+        tile_px=spec.tile_px,
+        tile_mpp=spec.tile_mpp,
+        id=id,
+    )
+
+
+def _served(profile: Profile, url: str | None, model: str | None) -> VisionLanguageModel:
+    from pathagent_tools.vlm.openai import OpenAIVLM
+
+    spec = profile.vlm
+    if url is None and spec.backend == "openai":
+        raise UserError(
+            f"The profile {profile.name} needs a server: add --vlm-url {SERVED_AT} and --vlm-model NAME."
+        )
+    return OpenAIVLM(
+        url or SERVED_AT,
+        model=model,
+        adapters={role: role for role in spec.adapters},
+        api_key_env=spec.api_key_env,
+        tile_px=spec.tile_px,
+        tile_mpp=spec.tile_mpp,
+        timeout_s=spec.timeout_s,
     )

@@ -1,0 +1,73 @@
+"""`pathagent serve vlm`: the profile's VLM behind vLLM's OpenAI-compatible server, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Annotated
+
+import typer
+
+from pathagent.commands.console import emit, say
+from pathagent.commands.options import Profile
+from pathagent_tools.core.errors import ModelUnavailableError
+
+app = typer.Typer(help="Servers.")
+
+
+@app.callback()
+def _group() -> None:
+    """Servers."""
+
+
+@app.command("vlm")
+def vlm(
+    profile: Profile = "embedded",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; default: this machine only.")] = (
+        "127.0.0.1"
+    ),
+) -> None:
+    """Serve the profile's VLM and adapters with vLLM; the base URL is printed when it answers."""
+    from pathagent.runs import cache_dir
+    from pathagent_tools.vlm.profile import load_profile
+    from pathagent_tools.vlm.serving import reason_in, running_server
+
+    found = load_profile(profile)
+    log = cache_dir() / "serve" / f"vllm-{port}.log"
+    if host != "127.0.0.1" and not os.environ.get(found.vlm.api_key_env):
+        say(f"Whoever reaches {host} can use this server. To ask for a key, set {found.vlm.api_key_env}.")
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
+    try:
+        with ExitStack() as stack:
+            say(f"Starting vLLM, which takes minutes. Its log: {log}")
+            with _shown_waiting() as waiting:
+                server = stack.enter_context(
+                    running_server(found, log=log, host=host, port=port, waiting=waiting)
+                )
+            emit(server.url)
+            say(f"In another terminal: pathagent report SLIDE --profile {profile} --vlm-url {server.url}")
+            say("Ctrl-C stops it.")
+            server.process.wait()
+            said = reason_in(log.read_text(encoding="utf-8", errors="replace"))
+    except KeyboardInterrupt:
+        say("Stopped.")
+        return
+    raise ModelUnavailableError(f"vLLM ended by itself: {said} (whole log: {log})")
+
+
+@contextmanager
+def _shown_waiting() -> Iterator[Callable[[str], None] | None]:
+    """A listener that shows what the server does while it starts; None where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status("starting vLLM") as status:
+        yield lambda line: status.update(f"starting vLLM: {escape(line[:90])}")

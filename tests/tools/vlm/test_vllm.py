@@ -1,0 +1,166 @@
+"""The shipped VLM behind a real vLLM server on the CPU, with two small random adapters: `make test-vllm`.
+
+One server serves the whole file; the last test kills it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_vlm import all_roles
+
+from pathagent_tools.core.errors import ModelUnavailableError, UserError
+from pathagent_tools.core.protocols import ModelRequest
+from pathagent_tools.phantom.tile import sample_tile
+from pathagent_tools.vlm import roles
+from pathagent_tools.vlm.inprocess import TransformersVLM
+from pathagent_tools.vlm.openai import OpenAIVLM
+from pathagent_tools.vlm.profile import EMBEDDED_WEIGHTS, Profile, load_profile, open_vlm
+from pathagent_tools.vlm.schema_check import fault
+from pathagent_tools.vlm.serving import Server, running_server
+
+pytestmark = pytest.mark.vllm
+
+ADAPTED = ("describe", "verify")
+IMAGE = sample_tile(3_000_000, split="test").image
+LOOK = roles.describe(IMAGE, field_um=192)
+EQUAL = 0.95
+
+
+def write_adapter(folder: Path, seed: int) -> None:
+    """A random LoRA of rank 4 on the language model, weak enough to leave it a language."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForImageTextToText
+
+    config = LoraConfig(
+        r=4,
+        lora_alpha=1,
+        target_modules=r".*language_model.*\.(q_proj|v_proj)",
+        init_lora_weights=False,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        base = AutoModelForImageTextToText.from_pretrained(EMBEDDED_WEIGHTS)
+        get_peft_model(base, config).save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """The embedded profile with the two adapters, written to a file as a user would write it."""
+    folder = tmp_path_factory.mktemp("tuned")
+    for seed, role in enumerate(ADAPTED):
+        write_adapter(folder / role, seed)
+    tuned = {"adapters": {role: role for role in ADAPTED}}
+    content = load_profile("embedded").model_dump(mode="json")
+    path = folder / "tuned.yaml"
+    path.write_text(yaml.safe_dump(content | {"name": "tuned", "vlm": content["vlm"] | tuned}))
+    return load_profile(str(path))
+
+
+@pytest.fixture(scope="session")
+def server(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("vllm") / "log"
+    with running_server(profile, log=log, ready_s=560) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def served(profile: Profile, server: Server) -> Iterator[OpenAIVLM]:
+    """The profile as the graph opens it: roles with an adapter go to it."""
+    found = open_vlm(profile, vlm_url=server.url)
+    assert isinstance(found, OpenAIVLM)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def base(server: Server) -> Iterator[OpenAIVLM]:
+    """The base alone."""
+    found = OpenAIVLM(server.url)
+    yield found
+    found.close()
+
+
+def questions() -> list[ModelRequest]:
+    """Twenty requests of every role but one, about tiles and ledgers that differ."""
+    tiles = [sample_tile(3_000_010 + i, split="test") for i in range(8)]
+    looks = [roles.describe(tile.image, field_um=192) for tile in tiles]
+    lines = [f"E1 S1 centre: {t.findings.tissue}, grade {t.findings.nuclear_grade}" for t in tiles]
+    slide = roles.slide_text("S1", 2.4, 1)
+    kinds = [
+        lambda i: roles.verify(tiles[i].findings.sentence, lines[i], [tiles[i].image]),
+        lambda i: roles.verify("Necrosis is present.", lines[i]),
+        lambda i: roles.diagnose(slide, lines[i]),
+        lambda i: roles.judge("Is there invasive tumour?", "adenoma (60 %)", lines[i]),
+        lambda i: roles.write(slide, "adenoma (60 %)", lines[i], ["E1"]),
+        lambda i: roles.navigate("Draft a report.", {"K1": lines[i], "K2": "K2 stroma"}, 1),
+    ]
+    return looks + [kind(i) for i, kind in enumerate(kinds * 2)]
+
+
+def test_every_role_answers_json_under_its_schema_with_an_image(served: OpenAIVLM) -> None:
+    requests = [replace(request, images=(IMAGE,)) for request in all_roles()]
+    for request, done in zip(requests, served.generate(requests), strict=True):
+        assert fault(done.data, request.schema) is None
+        assert list(done.data) == list(request.schema["properties"])
+        assert done.adapter == (request.role if request.role in ADAPTED else None)
+
+
+def test_json_is_spaced_as_in_training(base: OpenAIVLM) -> None:
+    (done,) = base.generate([LOOK])
+    assert done.text == json.dumps(done.data, ensure_ascii=False)
+
+
+def test_an_adapter_answers_by_its_name_and_is_not_the_base(served: OpenAIVLM, base: OpenAIVLM) -> None:
+    tuned, plain = served.generate([LOOK])[0], base.generate([LOOK])[0]
+    assert (tuned.adapter, plain.adapter) == ("describe", None)
+    assert tuned.confidence != plain.confidence
+
+
+def test_an_adapter_that_is_not_served_is_the_users_error(server: Server) -> None:
+    with pytest.raises(UserError, match=r"'write'.*serves: embedded-vlm, describe, verify"):
+        OpenAIVLM(server.url, adapters={"write": "write"})
+
+
+def test_a_prompt_beyond_the_context_is_the_users_error(base: OpenAIVLM) -> None:
+    with pytest.raises(UserError, match="does not fit the context"):
+        base.generate([roles.verify("Necrosis is present.", "E1 necrosis\n" * 1000)])
+
+
+def test_more_images_than_served_are_the_users_error(base: OpenAIVLM) -> None:
+    with pytest.raises(UserError, match="refused the request"):
+        base.generate([roles.verify("Necrosis is present.", "E1 necrosis", [IMAGE] * 5)])
+
+
+def test_the_server_says_what_this_process_says(profile: Profile, served: OpenAIVLM) -> None:
+    """Greedy float32, base and adapters: the same JSON."""
+    here = open_vlm(profile)
+    assert isinstance(here, TransformersVLM)
+    asked = questions()
+    pairs = list(zip(asked, here.generate(asked), served.generate(asked), strict=True))
+    assert {a.adapter for _, a, _ in pairs} == {*ADAPTED, None}
+    assert [a.adapter for _, a, _ in pairs] == [b.adapter for _, _, b in pairs]
+    assert [a.prompt_tokens for _, a, _ in pairs] == [b.prompt_tokens for _, _, b in pairs]
+    different = [f"{q.role}:\n  {a.text}\n  {b.text}" for q, a, b in pairs if a.data != b.data]
+    print(f"{len(different)} of {len(pairs)} differ", *different, sep="\n")
+    assert len(different) <= (1 - EQUAL) * len(pairs)
+
+
+def test_a_killed_server_is_a_model_that_went_away(server: Server) -> None:
+    """The last test: it leaves no server behind."""
+    vlm = OpenAIVLM(server.url, retries=1, backoff_s=0.1)
+    os.killpg(server.process.pid, signal.SIGKILL)
+    server.process.wait()
+    with pytest.raises(ModelUnavailableError, match="cannot be reached"):
+        vlm.generate([LOOK])
+    vlm.close()
+    with pytest.raises(ModelUnavailableError, match="pathagent serve vlm"):
+        OpenAIVLM(server.url)

@@ -1,0 +1,48 @@
+"""Where the weights of a profile's VLM lie on this machine. Looks on disk only, never on the network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pathagent_tools.vlm.profile import EMBEDDED_WEIGHTS, VLMSpec
+
+
+def weights_source(spec: VLMSpec) -> str | None:
+    """What a loader is given: a folder or a hub repository; None where a server alone knows."""
+    if spec.backend == "embedded":
+        return str(EMBEDDED_WEIGHTS)
+    if spec.backend == "openai" or spec.model is None:
+        return None
+    return spec.model
+
+
+def is_hub(source: str) -> bool:
+    """Whether a source is a repository of the hub, not a folder."""
+    return not Path(source).is_dir() and not source.startswith("/")
+
+
+def weights_folder(spec: VLMSpec) -> Path | None:
+    """The folder that holds all weight files (safetensors), or None where they are not, or not all, here."""
+    source = weights_source(spec)
+    if source is None:
+        return None
+    folder = _cached(source, spec.revision) if is_hub(source) else Path(source)
+    return folder if folder is not None and _complete(folder) else None
+
+
+def _cached(repository: str, revision: str | None) -> Path | None:
+    """The snapshot of a repository in the hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repository, "config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _complete(folder: Path) -> bool:
+    """One file of weights, or every shard that the index names."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return (folder / "model.safetensors").is_file()
+    shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    return all((folder / shard).is_file() for shard in shards)
