@@ -76,6 +76,7 @@ def _answer(row: Mapping[str, str], size_px: tuple[int, int], mpp: float) -> Ask
         raise RowError("answer is no option", f"{said!r} is none of {'; '.join(options)}")
     request = roles.answer(
         slides=roles.slide_text("S1", size_px[0] * size_px[1] * mpp**2 / 1e6, 1),
+        differential="none",
         question=row["question"],
         ledger="E1 measured only (S1 centre)",
         ids=["E1"],
@@ -88,7 +89,7 @@ def _answer(row: Mapping[str, str], size_px: tuple[int, int], mpp: float) -> Ask
         "answer": said,
         "cites": [] if abstains else ["E1"],
     }
-    return _asked(request, {key: target[key] for key in request.schema["properties"]})
+    return _asked(request, target)
 
 
 def _asked(request: ModelRequest, target: Mapping[str, object]) -> Asked:
