@@ -24,6 +24,7 @@ MAX_OVERLAP: Final = 0.3
 MIN_TISSUE: Final = 0.5
 SOME_TISSUE: Final = 0.25
 """Where no place has `MIN_TISSUE` (a tiny biopsy), places with this much will do."""
+PALE: Final = ("adipose", "mucin")
 MAX_PEN: Final = 0.03
 """Places with more pen ink than this are looked at only where there are no others: ink misleads."""
 NEUTRAL: Final = 0.5
@@ -86,10 +87,10 @@ def make_pool(opened: OpenSlide, *, tile_px: int, tile_mpp: float, goal: str | N
     features = opened.features
     half = features.size_level0 / 2
     looks = [look_at(opened, x + half, y + half, tile_px, tile_mpp) for x, y in features.coords]
-    keep = _on_tissue(opened, looks)
+    hints = opened.hints if known else ["unlike the rest of the slide"] * len(looks)
+    keep = _on_tissue(opened, looks, hints, goal)
     vectors = _directions(features.features)[keep]
     relevance = opened.relevance(goal) if goal else np.full(len(looks), NEUTRAL)
-    hints = opened.hints if known else ["unlike the rest of the slide"] * len(looks)
     return Pool(
         regions=[looks[i] for i in keep],
         vectors=vectors,
@@ -99,15 +100,19 @@ def make_pool(opened: OpenSlide, *, tile_px: int, tile_mpp: float, goal: str | N
     )
 
 
-def _on_tissue(opened: OpenSlide, looks: Sequence[Region]) -> NDArray[np.intp]:
+def _on_tissue(
+    opened: OpenSlide, looks: Sequence[Region], hints: Sequence[str], goal: str | None
+) -> NDArray[np.intp]:
+    """Places with enough tissue; fat and mucin that the goal names are nearly blank and need less."""
     if not looks:
         return np.zeros(0, np.intp)
     boxes = np.array([[r.x, r.y, r.width, r.height] for r in looks], dtype=np.int64)
     share, pen = opened.tissue.fractions(boxes), opened.tissue.pen_fractions(boxes)
     for least, most in ((MIN_TISSUE, MAX_PEN), (MIN_TISSUE, 1.0), (SOME_TISSUE, 1.0)):
-        keep = np.flatnonzero((share >= least) & (pen <= most))
-        if len(keep):
-            return keep
+        enough = (share >= least) & (pen <= most)
+        if enough.any():
+            pale = np.array([h in PALE and h in (goal or "") for h in hints])
+            return np.flatnonzero(enough | (pale & (share >= SOME_TISSUE) & (pen <= most)))
     return np.zeros(0, np.intp)
 
 
