@@ -286,3 +286,18 @@ def test_each_look_shows_the_model_its_pixels_and_the_outputs_are_written(draft,
     assert diagnosis(report) == "No significant abnormality."
     assert Report.model_validate_json((out / "report.json").read_text()) == report
     assert (out / "run.json").is_file()
+
+
+def test_later_rounds_look_for_what_the_question_is_about(draft, lesion_slide):
+    class Names(LookingModel):
+        def _answer_question(self, request: ModelRequest):
+            return super()._answer_question(request) | {"about": "adipose"}
+
+        def _judge(self, request: ModelRequest):
+            return {"sufficient": False, "missing": ""}
+
+    model = Names()
+    draft(lesion_slide, task="ask", question="Siehst du Fettgewebe?", vlm=model)
+    goals = [r.user.splitlines()[0] for r in model.asked if r.role == "navigate"]
+    assert goals[0] == "Goal: Siehst du Fettgewebe?"
+    assert set(goals[1:]) == {"Goal: fields that show adipose"}
