@@ -96,14 +96,14 @@ def questions() -> list[ModelRequest]:
     lines = [f"E1 S1 centre: {t.findings.tissue}, grade {t.findings.nuclear_grade}" for t in tiles]
     slide = roles.slide_text("S1", 2.4, 1)
     kinds = [
-        lambda i: roles.verify(tiles[i].findings.sentence, lines[i], [tiles[i].image]),
+        lambda i: roles.verify(f"The field shows {tiles[i].findings.tissue}.", lines[i], [tiles[i].image]),
         lambda i: roles.verify("Necrosis is present.", lines[i]),
         lambda i: roles.diagnose(slide, lines[i]),
         lambda i: roles.judge("Is there invasive tumour?", "adenoma (60 %)", lines[i]),
         lambda i: roles.write(slide, "adenoma (60 %)", lines[i], ["E1"]),
         lambda i: roles.navigate("Draft a report.", {"K1": lines[i], "K2": "K2 stroma"}, 1),
     ]
-    return looks + [kind(i) for i, kind in enumerate(kinds * 2)]
+    return looks + [kind(i % len(tiles)) for i, kind in enumerate(kinds * 2)]
 
 
 def test_every_role_answers_json_under_its_schema_with_an_image(served: OpenAIVLM) -> None:
