@@ -112,7 +112,7 @@ def test_a_broken_plugin_does_not_take_the_rest_down(
 def test_the_contract_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--help"]) == 0
     shown = capsys.readouterr().out
-    for name in ("demo", "report", "ask", "slide", "phantom", "models", "doctor"):
+    for name in ("demo", "report", "ask", "slide", "phantom", "models", "doctor", "serve"):
         assert name in shown
 
 

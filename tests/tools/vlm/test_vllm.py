@@ -89,21 +89,32 @@ def base(server: Server) -> Iterator[OpenAIVLM]:
     found.close()
 
 
+CASES = (
+    ("invasive tumour, solid nests, grade high", "solid carcinoma, grade 3 (90 %)", "Solid nests are seen."),
+    (
+        "invasive tumour, irregular glands, grade low",
+        "adenocarcinoma, grade 1 (85 %)",
+        "Necrosis is present.",
+    ),
+    ("benign epithelium, round glands", "no significant abnormality (95 %)", "The nuclear grade is high."),
+)
+
+
 def questions() -> list[ModelRequest]:
-    """Twenty requests of every role but one, about tiles and ledgers that differ."""
-    tiles = [sample_tile(3_000_010 + i, split="test") for i in range(8)]
-    looks = [roles.describe(tile.image, field_um=192) for tile in tiles]
-    lines = [f"E1 S1 centre: {t.findings.tissue}, grade {t.findings.nuclear_grade}" for t in tiles]
+    """Twenty requests of every role but one, about tiles and cases that hold together."""
+    tiles = [sample_tile(3_000_010 + i, split="test").image for i in range(7)]
+    asked = [roles.describe(tile, field_um=192) for tile in tiles]
     slide = roles.slide_text("S1", 2.4, 1)
-    kinds = [
-        lambda i: roles.verify(tiles[i].findings.sentence, lines[i], [tiles[i].image]),
-        lambda i: roles.verify("Necrosis is present.", lines[i]),
-        lambda i: roles.diagnose(slide, lines[i]),
-        lambda i: roles.judge("Is there invasive tumour?", "adenoma (60 %)", lines[i]),
-        lambda i: roles.write(slide, "adenoma (60 %)", lines[i], ["E1"]),
-        lambda i: roles.navigate("Draft a report.", {"K1": lines[i], "K2": "K2 stroma"}, 1),
-    ]
-    return looks + [kind(i) for i, kind in enumerate(kinds * 2)]
+    for tile, (look, differential, claim) in zip(tiles, CASES, strict=False):
+        ledger = f"E1 S1 centre: {look}\nE2 S1 upper left: stroma"
+        asked += [
+            roles.verify(claim, f"E1 S1 centre: {look}", [tile]),
+            roles.diagnose(slide, ledger),
+            roles.judge("Draft a report.", differential, ledger),
+            roles.write(slide, differential, ledger, ["E1", "E2"]),
+        ]
+    candidates = {"K1": "K1 stroma: relevance 1", "K2": "K2 mucin: relevance 2"}
+    return [*asked, roles.navigate("Draft a report.", candidates, 1)]
 
 
 def test_every_role_answers_json_under_its_schema_with_an_image(served: OpenAIVLM) -> None:

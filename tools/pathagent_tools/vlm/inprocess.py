@@ -161,7 +161,10 @@ class TransformersVLM:
             )
             images.append(list(request.images))
         shown = images if requests[0].images else None
-        inputs = self._processor(text=texts, images=shown, padding=True, return_tensors="pt")
+        start = self._processor.tokenizer.bos_token
+        # Gemma's template writes the first token, and its tokenizer would write it again
+        given = {"add_special_tokens": False} if start and texts[0].startswith(start) else {}
+        inputs = self._processor(text=texts, images=shown, padding=True, return_tensors="pt", **given)
         return {key: value.to(self._device) for key, value in inputs.items()}
 
     def _text_of(self, token: int) -> str:
