@@ -216,7 +216,8 @@ def _of(scores: Sequence[CaseScore], part: str, whole: str) -> str:
 
 def plan(small: int, standard: int, tiny: int = 0, *, first_seed: int = FIRST_SEED) -> list[Planned]:
     """The slides of an evaluation, every second one from a held-out scanner."""
-    sizes: list[Size] = ["small"] * small + ["standard"] * (standard + tiny)
+    sizes: list[Size] = ["small" for _ in range(small)]
+    sizes += ["standard" for _ in range(standard + tiny)]
     return [
         Planned(
             seed=first_seed + i,

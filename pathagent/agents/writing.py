@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pathagent.agents.asking import ask_question, slides_text
+from pathagent.agents.coverage import PLACES
 from pathagent.agents.triage import refused_answer
 from pathagent.resources import Resources
 from pathagent.state import ModelCall, State, evidence_list
@@ -35,7 +36,8 @@ def write(resources: Resources, state: State) -> dict[str, Any]:
         if state["case"].question and not state.get("refusal"):
             call = ask_question(resources, state, described, "answer")
             calls.append(call)
-            draft, answer = _answer_claim(call)
+            draft = _measured_answer(call, state) or _answer_claim(call)
+            answer = str(draft["text"])
             drafts.append(draft)
         if state["case"].task == "report":
             call = _write(resources, state, described)
@@ -78,18 +80,39 @@ def _write(resources: Resources, state: State, described: Sequence[Evidence]) ->
     return resources.ask("write", request)
 
 
-def _answer_claim(call: ModelCall) -> tuple[Draft, str]:
+def _measured_answer(call: ModelCall, state: State) -> Draft | None:
+    """What a tool knows better than a model can say it: a count of pieces, the place of the cited looks.
+
+    The model says what is asked about and which looks it means; the number and the place are measured.
+    """
+    data = call.data or {}
+    if data.get("class") != "answered":
+        return None
+    cited = [state["evidence"][i] for i in _cites(data.get("cites", [])) if i in state["evidence"]]
+    if data.get("about") == "pieces":
+        counts = [(r.id, r.pieces) for r in state["slides"].values() if r.outcome == "report"]
+        text = str(counts[0][1]) if len(counts) == 1 else "; ".join(f"{id_}: {n}" for id_, n in counts)
+        reason = "counted on the tissue mask; no single look shows it"
+        return _rule("answer", text, verdict="unsupported", reason=reason)
+    if data.get("about") == "place" and cited and str(data.get("answer")) in PLACES:
+        places = [e.place for e in cited]
+        text = max(places, key=places.count)
+        ids = tuple(e.id for e in cited)
+        return _rule("answer", text, ids, reason="where the looks lie that the model cites for the lesion")
+    return None
+
+
+def _answer_claim(call: ModelCall) -> Draft:
     data = call.data or {}
     state, text = str(data.get("class", "insufficient evidence")), str(data.get("answer", "")).strip()
     if state == "cannot be told from this slide":
         text = text or NOT_ASSESSABLE
-        return _model("answer", text, (), call.confidence, verdict="not assessable", reason=state), text
+        return _model("answer", text, (), call.confidence, verdict="not assessable", reason=state)
     if state != "answered" or not text:
         text = "insufficient evidence"
-        return _model(
-            "answer", text, (), call.confidence, reason="the model found the evidence too thin"
-        ), text
-    return _model("answer", text, _cites(data.get("cites", [])), call.confidence), text
+        reason = "the model found the evidence too thin"
+        return _model("answer", text, (), call.confidence, reason=reason)
+    return _model("answer", text, _cites(data.get("cites", [])), call.confidence)
 
 
 def _model_claims(call: ModelCall, state: State, described: Sequence[Evidence]) -> list[Draft]:

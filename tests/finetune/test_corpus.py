@@ -172,10 +172,9 @@ def test_an_answer_follows_from_what_it_says_is_seen(seed: int) -> None:
         assert seen == leading.diagnosis
     elif asked.kind == "count":
         assert seen in example.request.user
-        assert re.fullmatch(rf"tissue .* in {said} pieces?", seen)
+        assert seen.split()[0] == said
     elif asked.kind == "where" and said in simulate.PLACES:
-        assert seen.count(said) == max(map(seen.count, simulate.PLACES))
-        assert all(f"(S1 {p})" in lines[i] for i, p in (part.split(" ", 1) for part in seen.split(", ")))
+        assert seen.split(", ").count(said) == max(map(seen.split(", ").count, simulate.PLACES))
 
 
 def test_what_is_asked_for_is_looked_for_until_many_looks_lack_it() -> None:

@@ -301,3 +301,22 @@ def test_later_rounds_look_for_what_the_question_is_about(draft, lesion_slide):
     goals = [r.user.splitlines()[0] for r in model.asked if r.role == "navigate"]
     assert goals[0] == "Goal: Siehst du Fettgewebe?"
     assert set(goals[1:]) == {"Goal: fields that show adipose"}
+
+
+@pytest.mark.parametrize("about", ["pieces", "place", "tumour"])
+def test_counts_and_places_are_measured_whatever_the_model_says(draft, lesion_slide, about):
+    class Guesses(LookingModel):
+        def _answer_question(self, request: ModelRequest):
+            said = {"pieces": "7", "place": "upper left", "tumour": "yes"}[about]
+            return super()._answer_question(request) | {"about": about, "answer": said}
+
+    report = draft(lesion_slide, task="ask", question="How many, and where?", vlm=Guesses())
+    claim = next(c for c in report.claims if c.section == "answer")
+    places = {e.place for e in report.evidence if e.id in claim.evidence}
+    if about == "pieces":
+        assert report.answer == str(report.slides[0].pieces)
+    elif about == "place":
+        assert report.answer in places
+    else:
+        assert report.answer == "yes"
+    assert claim.written_by == ("model" if about == "tumour" else "rule")

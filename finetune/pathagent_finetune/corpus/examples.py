@@ -198,7 +198,7 @@ def _answer(
     if kind == "not_assessable":
         return "not on H&E", NOT_ASSESSABLE, ()
     if kind == "count":
-        return _slides(case).removeprefix("S1: ").rstrip("."), str(case.pieces), ()
+        return f"{case.pieces} piece{'s' if case.pieces != 1 else ''}", str(case.pieces), ()
     if kind == "yesno" and topic in _SUBJECT_FAMILIES:
         found = leading.diagnosis in _SUBJECT_FAMILIES[topic]
         return leading.diagnosis, "yes" if found else "no", core or read[:2]
@@ -214,8 +214,7 @@ def _answer(
     if kind == "where":
         places = [e.place for e in core][:7]
         commonest = max(sorted(set(places)), key=places.count) if places else "no lesion seen"
-        seen = ", ".join(f"{e.id} {e.place}" for e in core[:7])
-        return seen or leading.diagnosis, commonest, core or read[:2]
+        return ", ".join(places) or leading.diagnosis, commonest, core or read[:2]
     raise ValueError(f"unknown question kind {kind!r}")
 
 

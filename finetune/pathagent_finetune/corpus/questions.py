@@ -18,9 +18,6 @@ from pathagent_tools.phantom.questions import (
 _KINDS = {"diagnosis": "choice", "grade": "grade", "pieces": "count", "place": "where"}
 
 
-_WEIGHT = {"pieces": 2, "place": 2}
-"""The hardest to learn: a number and places are copied from the prompt."""
-
 UNKNOWABLE = (*UNKNOWABLE_ITEMS, *UNKNOWABLE_ATTRIBUTES)
 
 
@@ -43,8 +40,7 @@ def draw_question(rng: Random, *, diagnosis: str) -> Question:
     patterns = words["value" if attribute else "presence"]
     patterns = patterns[: len(patterns) - question_table()["held_out"][language]]
     hidden = rng.random() < 0.3
-    topics = [t for t in table if (t in UNKNOWABLE) == hidden]
-    topic = rng.choices(topics, weights=[_WEIGHT.get(t, 1) for t in topics])[0]
+    topic = rng.choice([t for t in table if (t in UNKNOWABLE) == hidden])
     phrase = str(table[topic])
     text = str(rng.choice(patterns)).format(
         item=phrase, Item=phrase[:1].upper() + phrase[1:], attribute=phrase
