@@ -1,7 +1,7 @@
 """What code decides about a model's sentences, whatever the model says."""
 
 from pathagent.agents.diagnosis import conclude, differential_of
-from pathagent.agents.writing import names
+from pathagent.agents.writing import _figure, names
 from pathagent.state import ModelCall
 from pathagent_tools.core.records import Hypothesis, Sufficiency
 
@@ -38,3 +38,7 @@ def test_doubt_ends_in_abstention() -> None:
 def test_a_diagnosis_is_found_as_a_whole_word() -> None:
     assert names("The findings favour Adenoma.", "adenoma")
     assert not names("The findings favour adenocarcinoma.", "adenoma")
+
+
+def test_densities_are_written_out() -> None:
+    assert [_figure(v) for v in (10720.4, 2168, 28.24, 0.5)] == ["10720", "2168", "28.24", "0.5"]
