@@ -22,8 +22,8 @@ from pathagent_tools.encoders.registry import load_encoder
 DATA_VARIABLE: Final = "PATHAGENT_TEST_DATA"
 SHRINKAGE: Final = 1e-5
 FOREIGN_SHARE_ALLOWED: Final = 0.03
-SLIDE_LIMIT: Final = 0.25
-"""Far above the 3 % of a typical training slide, because folds, blur and crush of one slide come together."""
+SLIDE_LIMIT: Final = 0.5
+"""A slide is foreign when most of its tiles are; folds and blur alone make up to a third of them so."""
 
 
 def finish(

@@ -198,9 +198,10 @@ def _range_claim(values: list[tuple[Any, Evidence]], slide: str) -> Draft:
     low, high = min(values, key=lambda v: v[0].value), max(values, key=lambda v: v[0].value)
     label, unit = low[0].label, low[0].unit.replace("mm2", "mm²").replace("um2", "µm²")
     where = f"{label} in the {len(values)} fields looked at"
-    text = f"{where}: {_figure(low[0].value)} {unit} ({low[1].id}) to {_figure(high[0].value)} {unit} ({high[1].id})."
+    least, most = (f"{_figure(m.value)} {unit} ({e.id})" for m, e in (low, high))
+    text = f"{where}: {least} to {most}."
     if low is high:
-        text = f"{label} in the field looked at: {_figure(low[0].value)} {unit} ({low[1].id})."
+        text = f"{label} in the field looked at: {least}."
     note = low[0].note
     cited = tuple(dict.fromkeys((low[1].id, high[1].id)))
     return _rule("measurements", f"{text[:-1]} ({note})." if note else text, cited, slide=slide)
