@@ -40,7 +40,7 @@ def vlm(
     log = cache_dir() / "serve" / f"vllm-{port}.log"
     if host != "127.0.0.1" and not os.environ.get(found.vlm.api_key_env):
         say(f"Whoever reaches {host} can use this server. To ask for a key, set {found.vlm.api_key_env}.")
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
     try:
         with ExitStack() as stack:

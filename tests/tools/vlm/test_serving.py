@@ -106,7 +106,7 @@ def test_the_command_prints_the_address_and_stops_cleanly(
         time.sleep(1.5)
         os.kill(os.getpid(), ending)
 
-    before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGHUP)}
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     threading.Thread(target=stop_when_up).start()
     try:
         assert cli.run(["serve", "vlm", "--port", "0"]) == 0
