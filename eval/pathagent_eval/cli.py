@@ -45,7 +45,7 @@ def reports(
     out: Out,
     small: Annotated[int, typer.Option(min=0, help="3,072 px phantoms.")] = 60,
     standard: Annotated[int, typer.Option(min=0, help="8,192 px phantoms.")] = 6,
-    tiny: Annotated[int, typer.Option(min=0, help="8,192 px phantoms, lesion below 1 % of tissue.")] = 0,
+    tiny: Annotated[int, typer.Option(min=0, help="8,192 px phantoms with a lesion of 0.2 to 0.3 mm.")] = 0,
     first_seed: FirstSeed = None,
     blank: Annotated[bool, typer.Option(help="Blind control: every image is white.")] = False,
     keep: Annotated[bool, typer.Option(help="Keep every report beside its score.")] = False,

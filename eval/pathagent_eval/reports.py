@@ -30,7 +30,7 @@ FIRST_SEED = 72_000_000
 the graph was mended (those were 70,000,000 and 71,000,000 on)."""
 NO_NEOPLASM = ("no significant abnormality", "chronic inflammation")
 TINY_MM = (0.2, 0.3)
-"""Diameter of the lesions that are less than 1 % of a standard slide's tissue."""
+"""Diameter of a tiny lesion: mostly less than 1 % of a standard slide's tissue (the table says which)."""
 
 
 class Planned(Frozen):

@@ -90,7 +90,7 @@ def test_a_run_killed_anywhere_ends_in_the_same_report(point, lesion_slide, tmp_
     check_kill(lesion_slide, tmp_path, point, reference)
 
 
-@pytest.mark.parametrize("answers", [3, 8])
+@pytest.mark.parametrize("answers", [8, 12])
 def test_a_server_that_goes_away_pauses_the_run(answers, draft, lesion_slide, lesion_report):
     with pytest.raises(ModelUnavailableError, match="same command resumes") as paused:
         draft(lesion_slide, vlm=LookingModel(before=gone_after(answers)))
