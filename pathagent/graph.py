@@ -32,8 +32,8 @@ from pathagent.resources import Resources
 from pathagent.state import InputState, Look, LookOrder, State, Timing
 
 LOOKS_TOGETHER: Final = 3
-"""Looks that one branch of the fan-out describes in one batch of the model: three are nearly twice as fast
-as one after the other. Fixed by the plan, because what shares a batch shares its rounding."""
+"""Looks that one branch of the fan-out describes in one batch of the model, which costs less than asking
+one by one. Fixed by the plan, because what shares a batch shares its rounding."""
 
 Given = TypeVar("Given", State, LookOrder)
 Given_contra = TypeVar("Given_contra", State, LookOrder, contravariant=True)
