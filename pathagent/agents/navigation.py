@@ -126,7 +126,7 @@ def _offers(
             known=named,
         )
         mine = [e for e in looked if e.region.slide == slide_id]
-        if not first and not (named and any(hint in goal for hint in pool.hints)):
+        if not first and not (named and _names_tissue(goal, pool.hints)):
             liked = np.maximum(pool.relevance, places.near_lesion(pool, mine))
             pool = replace(pool, relevance=liked)
         ranked = places.rank(pool, [e.region for e in mine], weights, places.MAX_CANDIDATES)
@@ -136,6 +136,11 @@ def _offers(
         return turns[: places.MAX_CANDIDATES]
     flat = [offer for offers in per_slide for offer in offers]
     return sorted(flat, key=lambda o: -o.score)[: places.MAX_CANDIDATES]
+
+
+def _names_tissue(goal: str, hints: Sequence[str]) -> bool:
+    """Whether the goal names one of the scan's classes (`abnormal glands` does not name `normal glands`)."""
+    return any(f" {hint} " in f" {goal} " for hint in hints)
 
 
 def _in_order(offers: Sequence[_Offer]) -> list[_Offer]:

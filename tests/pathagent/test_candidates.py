@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pathagent.agents import candidates
+from pathagent.agents.navigation import _names_tissue
 
 SHARES = {0: 0.9, 100: 0.9, 200: 0.4}
 """Left edge of a place → its share of tissue."""
@@ -39,3 +40,8 @@ def opened() -> Any:
 def test_a_nearly_blank_place_is_offered_where_it_is_asked_for(goal: str | None, hints: list[str]) -> None:
     pool = candidates.make_pool(opened(), tile_px=100, tile_mpp=0.5, goal=goal, known=True)
     assert pool.hints == hints
+
+
+def test_abnormal_glands_do_not_name_normal_ones() -> None:
+    assert _names_tissue("fields that show adipose", ["stroma", "adipose"])
+    assert not _names_tissue("abnormal glands or tumour cells in tissue not yet seen", ["normal glands"])
