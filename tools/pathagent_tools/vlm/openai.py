@@ -1,27 +1,21 @@
 """A VLM behind an OpenAI-compatible server (vLLM for one): chat completions bound to a JSON schema.
 
-Pixels go to the configured host and nowhere else: redirects are refused and proxy variables ignored.
 Every failure is typed, so that a run pauses when the server goes away and stops when the user must act.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
 
-from pathagent_tools.core.errors import ModelError, ModelUnavailableError, UserError
-from pathagent_tools.core.protocols import Completion, ModelRequest
+from pathagent_tools.core.errors import ModelError, UnknownModelError, UserError
+from pathagent_tools.core.protocols import Completion, ModelRequest, Role
 from pathagent_tools.vlm.chat_format import confidence_of, messages_of, read_answer
-
-if TYPE_CHECKING:
-    import httpx
-
-_CONTEXT = ("context length", "context_length", "context window", "too long", "max_model_len")
-_LONGEST_WAIT_S = 30.0
+from pathagent_tools.vlm.model_server import Card, ModelServer, RefusedRequestError
+from pathagent_tools.vlm.weights import revision_of
 
 
 class OpenAIVLM:
@@ -29,8 +23,8 @@ class OpenAIVLM:
 
     `url` is the base address (`http://127.0.0.1:8000/v1`; a bare host gets `/v1`). `model` may be left
     out where the server lists one base only. `adapters` maps a role to the name under which the server
-    offers its adapter; roles without one are asked of the base. The key is read from the variable
-    `api_key_env`, if set. Requests of one call are sent `concurrency` at a time.
+    offers its adapter; roles without one are asked of the base. At most `concurrency` requests are in
+    flight, whatever the number of threads that call. Retries and the key: see `ModelServer`.
 
     Raises ModelUnavailableError (no server there), UserError (bad address, unknown model, refused key).
     """
@@ -48,34 +42,32 @@ class OpenAIVLM:
         backoff_s: float = 0.5,
         concurrency: int = 8,
         seed: int = 0,
-        adapters: Mapping[str, str] | None = None,
+        adapters: Mapping[Role, str] | None = None,
     ) -> None:
-        import httpx
-
-        self.url = _base(url)
-        self._key_name, self._timeout, self._seed = api_key_env, timeout_s, seed
-        self._retries, self._backoff, self._concurrency = retries, backoff_s, concurrency
-        key = os.environ.get(api_key_env)
-        self._client = httpx.Client(
-            timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            follow_redirects=False,
-            trust_env=False,
+        self._server = ModelServer(
+            url,
+            api_key_env=api_key_env,
+            timeout_s=timeout_s,
+            retries=retries,
+            backoff_s=backoff_s,
+            connections=concurrency,
         )
-        self._logprobs = True
+        self.url, self._seed, self._logprobs = self._server.url, seed, True
         self.tile_px, self.tile_mpp = tile_px, tile_mpp
         self._adapters = dict(adapters or {})
         try:
-            served = self._served()
+            served = self._server.models()
             self.id = self._choose(model, served)
         except BaseException:
-            self._client.close()
+            self._server.close()
             raise
-        self.revision = str((served or {}).get(self.id, {}).get("root") or "served")
+        self.revision = self._revision((served or {}).get(self.id, {}))
+        self._pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="vlm")
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._pool.shutdown(cancel_futures=True)
+        self._server.close()
 
     def generate(self, requests: Sequence[ModelRequest]) -> list[Completion]:
         """Answers in the order of the requests.
@@ -83,21 +75,15 @@ class OpenAIVLM:
         Raises ModelUnavailableError (server gone, overloaded or silent after retries), ModelError (no
         valid JSON after one repair), UserError (unknown model, context exceeded, refused key).
         """
-        if len(requests) == 1:
-            return [self._answer(requests[0])]
-        with ThreadPoolExecutor(max_workers=self._concurrency) as pool:
-            return list(pool.map(self._answer, requests))
+        asked = [self._pool.submit(self._answer, request) for request in requests]
+        try:
+            return [answer.result() for answer in asked]
+        finally:
+            for answer in asked:
+                answer.cancel()
+            wait(asked)
 
-    def _served(self) -> dict[str, dict[str, Any]] | None:
-        """What the server lists: name → its card (`root`, and `parent` of an adapter); None: no list."""
-        response = self._send("GET", "/models", None)
-        if response.status_code in (404, 405):
-            return None
-        self._refuse(response)
-        rows = _json(response).get("data", [])
-        return {str(row["id"]): row for row in rows if "id" in row}
-
-    def _choose(self, model: str | None, served: dict[str, dict[str, Any]] | None) -> str:
+    def _choose(self, model: str | None, served: dict[str, Card] | None) -> str:
         if served is None:
             if model is None:
                 raise UserError(f"{self.url} does not list its models: add --vlm-model NAME.")
@@ -110,8 +96,18 @@ class OpenAIVLM:
             model = bases[0]
         for name in (model, *self._adapters.values()):
             if name not in served:
-                raise UserError(f"{self.url} does not serve {name!r}. It serves: {names}.")
+                raise UnknownModelError(f"{self.url} does not serve {name!r}. It serves: {names}.")
         return model
+
+    def _revision(self, card: Card) -> str:
+        """What the server says its weights are: the repository, or the digest of a folder of this machine.
+
+        A folder elsewhere is only `served`: a path is no revision.
+        """
+        root = str(card.get("root") or "served")
+        if not Path(root).is_absolute():
+            return root
+        return revision_of(Path(root)) if self._server.is_here and Path(root).is_dir() else "served"
 
     def _answer(self, request: ModelRequest) -> Completion:
         began = time.monotonic()
@@ -163,105 +159,12 @@ class OpenAIVLM:
         }
         if self._logprobs:
             body["logprobs"] = True
-        response = self._send("POST", "/chat/completions", body)
-        if response.status_code == 400 and self._logprobs and "logprobs" in response.text:
-            self._logprobs = False
-            return self._ask(request, messages, limit)
-        self._refuse(response)
-        answer = _json(response)
+        try:
+            answer = self._server.post("/chat/completions", body)
+        except RefusedRequestError as error:
+            if self._logprobs and "logprobs" in str(error):
+                self._logprobs = False
+                return self._ask(request, messages, limit)
+            raise
         choices = answer.get("choices") or [{}]
         return choices[0], answer.get("usage") or {}
-
-    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
-        """The server's response, below 500. ModelUnavailableError when retries did not help."""
-        import httpx
-
-        trouble = ""
-        for attempt in range(self._retries + 1):
-            wait = self._backoff * 2**attempt
-            try:
-                response = self._client.request(method, self.url + path, json=body)
-                if response.status_code < 500 and response.status_code != 429:
-                    if response.status_code >= 300 or _is_json(response):
-                        return response
-                    trouble = "sent a damaged answer"
-                else:
-                    trouble = f"answered {response.status_code}"
-                    wait = max(wait, _retry_after(response))
-            except httpx.TimeoutException:
-                trouble = f"gave no answer within {self._timeout:g} s"
-            except httpx.UnsupportedProtocol:
-                raise UserError(f"{self.url} is not an http address.") from None
-            except httpx.TransportError as error:
-                trouble = f"cannot be reached ({error})"
-                if isinstance(error, httpx.ConnectError) and path == "/models":
-                    break
-            if attempt < self._retries:
-                time.sleep(min(wait, _LONGEST_WAIT_S))
-        raise ModelUnavailableError(
-            f"The model server {self.url} {trouble}. Start it (for one of your own: pathagent "
-            "serve vlm --profile NAME), or check --vlm-url."
-        )
-
-    def _refuse(self, response: httpx.Response) -> None:
-        """UserError for a response that only the user can mend."""
-        status = response.status_code
-        if status < 300:
-            return
-        if status < 400:
-            where = response.headers.get("location", "another address")
-            raise UserError(
-                f"{self.url} redirects to {where}: slide pixels go to the given host only. "
-                "Give the final address with --vlm-url."
-            )
-        said = _message(response)
-        if status in (401, 403):
-            raise UserError(f"{self.url} refused the key: set {self._key_name} to a valid one.")
-        if status == 404:
-            served = self._served()
-            names = ", ".join(served) if served else "nothing that it lists"
-            raise UserError(f"{self.url} does not know this model ({said}). It serves: {names}.")
-        if any(word in said.lower() for word in _CONTEXT):
-            raise UserError(
-                f"The request does not fit the context of {self.id}: {said}. "
-                "Shorten the notes or the question, or serve the model with more context."
-            )
-        raise UserError(f"{self.url} refused the request ({status}): {said}")
-
-
-def _base(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"--vlm-url {url!r} is not an address: type for example http://127.0.0.1:8000/v1")
-    return url.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
-
-
-def _json(response: httpx.Response) -> dict[str, Any]:
-    answer = response.json()
-    if not isinstance(answer, dict):
-        raise ModelError(f"{response.url} did not answer with a JSON object.")
-    return answer
-
-
-def _is_json(response: httpx.Response) -> bool:
-    try:
-        response.json()
-    except ValueError:
-        return False
-    return True
-
-
-def _message(response: httpx.Response) -> str:
-    """The server's own words, one line, at most 300 characters."""
-    try:
-        body = response.json()
-        said = body.get("error", body) if isinstance(body, dict) else body
-        said = said.get("message", said) if isinstance(said, dict) else said
-    except ValueError:
-        said = response.text
-    return " ".join(str(said).split())[:300]
-
-
-def _retry_after(response: httpx.Response) -> float:
-    given = response.headers.get("retry-after", "")
-    return float(given) if given.isdigit() else 0.0

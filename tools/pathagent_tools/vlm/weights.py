@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pathagent_tools.core.card import CARD_NAME, ModelCard
+from pathagent_tools.core.files import sha256_file
 from pathagent_tools.vlm.profile import EMBEDDED_WEIGHTS, VLMSpec
 
 
@@ -29,6 +31,14 @@ def weights_folder(spec: VLMSpec) -> Path | None:
         return None
     folder = _cached(source, spec.revision) if is_hub(source) else Path(source)
     return folder if folder is not None and _complete(folder) else None
+
+
+def revision_of(folder: Path) -> str:
+    """The card's digest, or the digest of the weights; a hub model without a pinned revision says so."""
+    if (folder / CARD_NAME).is_file():
+        return ModelCard.load(folder).digest
+    weights = folder / "model.safetensors"
+    return sha256_file(weights) if weights.is_file() else "unpinned"
 
 
 def _cached(repository: str, revision: str | None) -> Path | None:
