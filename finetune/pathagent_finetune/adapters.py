@@ -130,9 +130,21 @@ def _score(plan: AdapterRecipe, stores: Mapping[str, TileStore], card: ModelCard
         "describe": lambda vlm: describe_table(vlm, stores["test"], mpp=plan.tuning.mpp),
     }
     log.info("scoring the base, then the adapter")
-    scores = card.scores | {
-        "before": scored({}),
-        "after": scored(dict.fromkeys(plan.roles, out)),
-    }
-    trained = card.trained_on | {"corpus": plan.model_dump(mode="json", exclude={"tuning"})}
-    card.model_copy(update={"scores": scores, "trained_on": trained}).save(out)
+    scores = {"before": scored({}), "after": scored(dict.fromkeys(plan.roles, out))}
+    completed(card, plan, scores).save(out)
+
+
+def completed(card: ModelCard, plan: AdapterRecipe, scores: Mapping[str, Any]) -> ModelCard:
+    """The card of the tuning with the scores, the corpus and the limits of an adapter that knows phantoms."""
+    from pathagent_tools.phantom import PHANTOM_VERSION
+
+    corpus = plan.model_dump(mode="json", exclude={"tuning"}) | {"phantom_version": PHANTOM_VERSION}
+    return card.model_copy(
+        update={
+            "scores": card.scores | scores,
+            "trained_on": card.trained_on | {"corpus": corpus, "real_tissue": "none"},
+            "tile_px": plan.tile_px,
+            "reproduce": f"pathagent finetune adapter --recipe adapter-{plan.score} --out DIR",
+            "not_for": "Real tissue: it knows rendered phantoms only. Never for diagnosis or patient care.",
+        }
+    )
