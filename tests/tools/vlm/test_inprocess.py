@@ -112,17 +112,6 @@ def test_a_role_uses_its_adapter_and_the_others_the_base(checkpoint: Path, tmp_p
     assert tuned[2].confidence != base[2].confidence
 
 
-def test_another_adapter_is_another_revision_and_a_missing_one_is_named(
-    checkpoint: Path, tmp_path: Path
-) -> None:
-    tuned = [write_adapter(checkpoint, tmp_path / str(seed), seed) for seed in (0, 1)]
-    base = TransformersVLM(checkpoint, tile_px=64).revision
-    first, second = (TransformersVLM(checkpoint, tile_px=64, adapters={"judge": t}).revision for t in tuned)
-    assert first.startswith(f"{base}+") and second.startswith(f"{base}+") and first != second
-    with pytest.raises(UserError, match=r"nowhere is no LoRA adapter"):
-        TransformersVLM(checkpoint, tile_px=64, adapters={"judge": tmp_path / "nowhere"})
-
-
 def test_a_tile_keeps_its_size_in_the_processor(vlm: TransformersVLM) -> None:
     (done,) = vlm.generate([roles.describe(noise(1), field_um=64)])
     (same,) = vlm.generate([roles.describe(noise(1, px=64), field_um=64)])

@@ -69,7 +69,7 @@ class TransformersVLM:
         self._model.to(device).eval()
         self._device, self._lock = device, threading.Lock()
         self.id = id or Path(source).name
-        self.revision = _with_adapters(revision or _revision(Path(source)), adapters or {})
+        self.revision = revision or _revision(Path(source))
         self.tile_px, self.tile_mpp = tile_px, tile_mpp
         self._adapters = dict(adapters or {})
         self._load_adapters()
@@ -218,16 +218,6 @@ def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
     if found is None:
         found = tokenizer.eos_token_id
     return [int(i) for i in found] if isinstance(found, list) else [int(found)]
-
-
-def _with_adapters(base: str, adapters: Mapping[Role, Path]) -> str:
-    """The revision of the base, then a short digest of each adapter: another adapter is another model."""
-    from pathagent_tools.vlm.vllm_command import adapter_rank
-
-    for folder in adapters.values():
-        adapter_rank(folder)  # says what is missing where it is no adapter
-    digests = {sha256_file(folder / "adapter_model.safetensors")[:12] for folder in adapters.values()}
-    return "+".join([base, *sorted(digests)])
 
 
 def _revision(folder: Path) -> str:
