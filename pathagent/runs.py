@@ -27,6 +27,7 @@ from pathagent_tools.core import geometry, records
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import canonical_json, sha256_bytes, write_text_atomic
 from pathagent_tools.core.geometry import Frozen
+from pathagent_tools.vlm.adapters import adapter_digests
 
 CASE_NAME: Final = "case.json"
 STATE_VERSION: Final = 1
@@ -67,7 +68,7 @@ def run_key(resources: Resources) -> str:
         "case": decides,
         "slides": [[s.id, s.digest, Path(s.path).name, resources.slide(s.id).slide.mpp] for s in case.slides],
         "profile": [resources.profile.name, resources.profile.domain],
-        "vlm": [vlm.id, vlm.revision],
+        "vlm": [vlm.id, vlm.revision, adapter_digests(resources.profile.vlm.adapters)],
         "encoder": [encoder.id, encoder.revision],
         "prompts": {name: load(name).sha256 for name in names()},
     }

@@ -9,6 +9,7 @@ from pathagent.agents.candidates import MAX_CANDIDATES
 from pathagent.agents.coverage import percent_of_tissue
 from pathagent.resources import Resources
 from pathagent.state import ModelCall, State, evidence_list
+from pathagent_tools.vlm.adapters import adapter_digests
 from pathagent_tools.core.records import Candidate, Coverage, Evidence, Report, SlideRecord, SynopticField
 
 SHOWN_REGIONS = MAX_CANDIDATES
@@ -123,12 +124,14 @@ def provenance(resources: Resources, state: State) -> dict[str, Any]:
     from pathagent_prompts import load, names
 
     case, vlm, encoder = state["case"], resources.vlm, resources.encoder
+    adapters = adapter_digests(resources.profile.vlm.adapters)
+    asked = {"id": vlm.id, "revision": vlm.revision, "tile_px": vlm.tile_px, "tile_mpp": vlm.tile_mpp}
     calls: list[ModelCall] = state.get("calls", [])
     return {
         "pathagent": pathagent.__version__,
         "run": resources.run,
         "profile": resources.profile.name,
-        "vlm": {"id": vlm.id, "revision": vlm.revision, "tile_px": vlm.tile_px, "tile_mpp": vlm.tile_mpp},
+        "vlm": asked | ({"adapters": adapters} if adapters else {}),
         "encoder": {"id": encoder.id, "revision": encoder.revision},
         "prompts": {name: load(name).sha256 for name in names()},
         "seed": case.seed,

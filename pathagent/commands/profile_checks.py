@@ -97,7 +97,7 @@ def _room(disk_gb: float) -> Check:
 
 
 def _adapter(role: str, folder: Path) -> Check:
-    from pathagent_tools.vlm.vllm_command import adapter_rank
+    from pathagent_tools.vlm.adapters import adapter_rank
 
     try:
         return Check(f"adapter {role}", "ok", f"rank {adapter_rank(folder)}, {folder}")

@@ -18,6 +18,7 @@ from pathagent_tools.core.card import CARD_NAME, ModelCard
 from pathagent_tools.core.errors import ModelError, UserError
 from pathagent_tools.core.files import sha256_file
 from pathagent_tools.core.protocols import Completion, ModelRequest, Role
+from pathagent_tools.vlm.adapters import adapter_folders, adapter_names, adapter_rank
 from pathagent_tools.vlm.grammar import GrammarCompiler, GrammarProcessor, Trace, slot_probabilities
 from pathagent_tools.vlm.schema_check import fault
 
@@ -71,8 +72,8 @@ class TransformersVLM:
         self.id = id or Path(source).name
         self.revision = revision or _revision(Path(source))
         self.tile_px, self.tile_mpp = tile_px, tile_mpp
-        self._adapters = dict(adapters or {})
-        self._load_adapters()
+        self._adapters = adapter_names(adapters or {})
+        self._load_adapters(adapter_folders(adapters or {}))
         tokenizer = self._processor.tokenizer
         tokenizer.padding_side = "left"
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
@@ -110,7 +111,7 @@ class TransformersVLM:
                 f"A {requests[0].role} request needs {prompt} + {limit} tokens; {self.id} has room for "
                 f"{self._room}. Shorten the notes or the question, or choose a model with more context."
             )
-        adapter = requests[0].role if requests[0].role in self._adapters else None
+        adapter = self._adapters.get(requests[0].role)
         processor = GrammarProcessor(
             self._grammar, [r.schema for r in requests], [r.max_tokens for r in requests]
         )
@@ -129,13 +130,15 @@ class TransformersVLM:
         traces = zip(requests, processor.traces, counts, strict=True)
         return [self._completion(r, trace, count, seconds, adapter) for r, trace, count in traces]
 
-    def _load_adapters(self) -> None:
+    def _load_adapters(self, folders: Mapping[str, Path]) -> None:
+        """Each adapter once, whatever the number of its roles."""
         with warnings.catch_warnings():
             # peft asks whether several adapters on one model are meant: they are, one a role
             warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
-            for role, folder in self._adapters.items():
-                self._model.load_adapter(str(folder), adapter_name=role)
-        if self._adapters:
+            for name, folder in folders.items():
+                adapter_rank(folder)
+                self._model.load_adapter(str(folder), adapter_name=name)
+        if folders:
             self._model.disable_adapters()
 
     def _choose(self, adapter: str | None) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.protocols import Role, VisionLanguageModel
+from pathagent_tools.vlm.adapters import adapter_names
 
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
 PROFILES = Path(__file__).parent / "profiles"
@@ -153,7 +154,7 @@ def _served(profile: Profile, url: str | None, model: str | None) -> VisionLangu
     return OpenAIVLM(
         url or SERVED_AT,
         model=model,
-        adapters={role: role for role in spec.adapters},
+        adapters=adapter_names(spec.adapters),
         api_key_env=spec.api_key_env,
         tile_px=spec.tile_px,
         tile_mpp=spec.tile_mpp,

@@ -1,4 +1,7 @@
-"""A vLLM server for a profile: started in a process group of its own, waited for, and stopped whole."""
+"""A vLLM server for a profile: started in a process group of its own, waited for, and stopped whole.
+
+It ends with the process that started it, however that one ends: see `leash`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from pathagent_tools.core.errors import ModelUnavailableError, UserError
+from pathagent_tools.vlm import leash
 from pathagent_tools.vlm.profile import Profile, served_name
 from pathagent_tools.vlm.vllm_command import server_command, server_environment, vllm_device
 
@@ -30,7 +34,8 @@ _EMPTY = ("Engine core initialization failed", "WorkerProc initialization failed
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that answers: `url` ends in /v1, `model` is the base's name, `process` leads its group."""
+    """A server that answers: `url` ends in /v1, `model` is the base's name, `process` (the leash) leads its
+    group."""
 
     url: str
     model: str
@@ -62,8 +67,8 @@ def running_server(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
+            [*leash.COMMAND, *command],
+            stdin=subprocess.PIPE,
             stdout=sink,
             stderr=subprocess.STDOUT,
             env=environment,
@@ -142,6 +147,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if process.stdin:
+            process.stdin.close()
 
 
 def _wait_for_group(group: int, seconds: float = 5.0) -> None:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.protocols import Role
+from pathagent_tools.vlm.adapters import adapter_folders, adapter_rank
 from pathagent_tools.vlm.profile import Profile, served_name
 from pathagent_tools.vlm.spaced_json import NAME as SPACED_JSON
 from pathagent_tools.vlm.weights import is_hub, weights_folder, weights_source
@@ -126,23 +127,12 @@ def _source(profile: Profile) -> str:
 def _adapters(adapters: Mapping[Role, Path]) -> list[str]:
     if not adapters:
         return []
-    rank = max(adapter_rank(folder) for folder in adapters.values())
+    modules = adapter_folders(adapters)
+    rank = max(adapter_rank(folder) for folder in modules.values())
     if rank > LORA_RANKS[-1]:
         raise UserError(f"vLLM serves adapters up to rank {LORA_RANKS[-1]}; one of these has {rank}.")
     fitting = next(r for r in LORA_RANKS if r >= rank)
     return [
-        *("--enable-lora", "--max-lora-rank", str(fitting), "--max-loras", str(len(adapters))),
-        *("--lora-modules", *(f"{role}={folder}" for role, folder in adapters.items())),
+        *("--enable-lora", "--max-lora-rank", str(fitting), "--max-loras", str(len(modules))),
+        *("--lora-modules", *(f"{name}={folder}" for name, folder in modules.items())),
     ]
-
-
-def adapter_rank(folder: Path) -> int:
-    """The largest rank in a LoRA folder as peft writes it. UserError where it is no such folder."""
-    config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
-    if not (config.is_file() and weights.is_file()):
-        raise UserError(
-            f"{folder} is no LoRA adapter: it needs {config.name} and {weights.name}. Train one with: "
-            "pathagent finetune vlm, or correct vlm.adapters of the profile."
-        )
-    said = json.loads(config.read_text(encoding="utf-8"))
-    return max(int(said["r"]), *map(int, (said.get("rank_pattern") or {}).values()), 1)
