@@ -60,3 +60,16 @@ def vlm(
     from pathagent_finetune.vlm_train import train
 
     print(train(recipe or "vlm", out, minutes=minutes, tiles=tiles))
+
+
+@app.command("adapter")
+def adapter(
+    out: Out,
+    recipe: Annotated[str, typer.Option("--recipe", help="Recipe file, or `adapter-answer` and the like.")],
+    tiles: Tiles = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Another seed than the recipe's.")] = None,
+) -> None:
+    """Train an adapter of the embedded VLM on phantoms and score it beside its base; prints the folder."""
+    from pathagent_finetune.adapters import train_adapter
+
+    print(train_adapter(recipe, out, tiles=tiles, seed=seed))

@@ -9,23 +9,9 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from pathagent_finetune.encoder_model import ModelShape
+from pathagent_finetune.tilestore import TileSets
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
-
-
-class TileSet(Frozen):
-    """How many phantom tiles, from which seed on."""
-
-    count: int = Field(gt=0)
-    first_seed: int = Field(ge=0)
-
-
-class TileSets(Frozen):
-    """Disjoint seeds. `test` tiles come from other worlds and half of them from held-out scanners."""
-
-    train: TileSet
-    validation: TileSet
-    test: TileSet
 
 
 class EncoderRecipe(Frozen):

@@ -25,29 +25,12 @@ from pathagent_finetune.word_pieces import build_tokenizer
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import canonical_json, sha256_bytes
 
-__all__ = ["TrainingRun", "evaluate", "render_tiles", "train"]
+__all__ = ["TrainingRun", "evaluate", "train"]
 log = logging.getLogger(__name__)
 
 CHECKPOINT: Final = "checkpoint.pt"
 LOG: Final = "log.jsonl"
 TOKENIZER_TEXTS: Final = 20_000
-
-
-def render_tiles(recipe: EncoderRecipe, folder: Path, *, workers: int = 2) -> dict[str, tilestore.TileStore]:
-    """Render the three tile sets under `folder` (other processes), or open them where they are whole."""
-    stores = {}
-    for name in ("train", "validation", "test"):
-        wanted = getattr(recipe.tiles, name)
-        stores[name] = tilestore.build(
-            folder / name,
-            wanted.count,
-            first_seed=wanted.first_seed,
-            px=recipe.tile_px,
-            mpp=recipe.mpp,
-            split="test" if name == "test" else "train",
-            workers=workers,
-        )
-    return stores
 
 
 def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles: Path | None = None) -> Path:
@@ -60,7 +43,7 @@ def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles:
 
     plan = load_recipe(recipe)
     out.mkdir(parents=True, exist_ok=True)
-    stores = render_tiles(plan, tiles or out / "tiles")
+    stores = tilestore.render_tiles(plan.tiles, tiles or out / "tiles", px=plan.tile_px, mpp=plan.mpp)
     run = TrainingRun(plan, out, stores["train"])
     run.restore()
     if not run.go(minutes):

@@ -44,7 +44,11 @@ def train(recipe: str | Path, data: Path, out: Path) -> Path:
     Raises UserError: bad data (see `user_corpus`), leaks, a base that cannot be loaded, an `out` that
     holds another tuning, a loss that is no number, a full disk or GPU.
     """
-    plan = load_lora_recipe(recipe)
+    return tune(load_lora_recipe(recipe), data, out)
+
+
+def tune(plan: LoraRecipe, data: Path, out: Path) -> Path:
+    """`train` by a recipe that is at hand."""
     check_packages(plan)
     processor = load_processor(plan)
     corpus = too_long(read_corpus(data, mpp=plan.mpp), processor, plan.max_length)

@@ -68,18 +68,27 @@ def _measured(truth: dict[str, Any], rng: Random) -> tuple[Measurement, ...]:
 
 def tile_example(tile: int, store: TileStore, rng: Random) -> Example:
     """An example with an image: describe (7 in 10), verify, or a question on the region."""
-    findings = store.findings(tile)
     r = rng.random()
     if r < 0.72:
-        seen = _measured(store.truth[tile], rng) if rng.random() < 0.4 else ()
-        return examples.describe_example(findings, tile, rng, measurements=seen)
+        return describe_tile(tile, store, rng)
     if r < 0.9:
-        return verify_example(findings, rng, tile=tile)
-    return examples.slot_question_example(findings, tile, rng)
+        return verify_example(store.findings(tile), rng, tile=tile)
+    return examples.slot_question_example(store.findings(tile), tile, rng)
 
 
-def text_example(seed: int, mix: Mapping[str, float] = MIX, hints: Sequence[str] = HINTS) -> Example:
-    """An example without an image: one of the roles that read the ledger, drawn by its share of `mix`."""
+def describe_tile(tile: int, store: TileStore, rng: Random) -> Example:
+    """Describe a tile, with measurements of its nuclei in two of five."""
+    seen = _measured(store.truth[tile], rng) if rng.random() < 0.4 else ()
+    return examples.describe_example(store.findings(tile), tile, rng, measurements=seen)
+
+
+def text_example(
+    seed: int, mix: Mapping[str, float] = MIX, hints: Sequence[str] = HINTS, *, reword: float = 0.0
+) -> Example:
+    """An example without an image: one of the roles that read the ledger, drawn by its share of `mix`.
+
+    reword: share of its questions in the many wordings of `corpus.wordings`.
+    """
     rng = Random(f"text-{seed}")
     kind = _drawn(rng.random(), mix)
     case = _case(seed, kind)
@@ -87,7 +96,7 @@ def text_example(seed: int, mix: Mapping[str, float] = MIX, hints: Sequence[str]
     if kind == "diagnose":
         return examples.diagnose_example(case, rng)
     if kind == "judge":
-        return examples.judge_example(case, rng, _asked(case, rng) if rng.random() < 0.5 else None)
+        return examples.judge_example(case, rng, _asked(case, rng, reword) if rng.random() < 0.5 else None)
     if kind == "write":
         return examples.write_example(case, rng)
     if kind == "cite":
@@ -96,7 +105,7 @@ def text_example(seed: int, mix: Mapping[str, float] = MIX, hints: Sequence[str]
         return verify_example(look, rng)
     if kind == "navigate":
         return examples.navigate_example(seed, hints, rng)
-    q = _asked(case, rng)
+    q = _asked(case, rng, reword)
     if kind == "verify answer":
         return verify_answer_example(q, look, rng)
     return examples.answer_example(case, q, rng)
@@ -110,9 +119,9 @@ def _drawn(r: float, mix: Mapping[str, float]) -> str:
     return list(mix)[-1]
 
 
-def _asked(case: simulate.Case, rng: Random) -> Question:
+def _asked(case: simulate.Case, rng: Random, reword: float) -> Question:
     leading = belief.differential(case.evidence)[0].diagnosis
-    return draw_question(rng, diagnosis=leading if rng.random() < 0.7 else case.diagnosis)
+    return draw_question(rng, diagnosis=leading if rng.random() < 0.7 else case.diagnosis, reword=reword)
 
 
 def _case(seed: int, kind: str) -> simulate.Case:

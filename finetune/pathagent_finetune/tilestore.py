@@ -18,13 +18,30 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import canonical_json, sha256_bytes
+from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.records import Findings
 
 SHARD = 500
 Split = Literal["train", "test"]
+
+
+class TileSet(Frozen):
+    """How many phantom tiles, from which seed on."""
+
+    count: int = Field(gt=0)
+    first_seed: int = Field(ge=0)
+
+
+class TileSets(Frozen):
+    """Disjoint seeds. `test` tiles come from other worlds and half of them from held-out scanners."""
+
+    train: TileSet
+    validation: TileSet
+    test: TileSet
 
 
 @dataclass(frozen=True)
@@ -102,6 +119,25 @@ def build(
         for _ in pool.imap_unordered(render, range(shards)):
             pass
     return open_store(folder)
+
+
+def render_tiles(sets: TileSets, folder: Path, *, px: int, mpp: float) -> dict[str, TileStore]:
+    """Render the three tile sets under `folder`, or open them where they are whole.
+
+    Test tiles come from other worlds and half of them from held-out scanners; nothing else sees those.
+    """
+    wanted = {"train": sets.train, "validation": sets.validation, "test": sets.test}
+    return {
+        name: build(
+            folder / name,
+            tiles.count,
+            first_seed=tiles.first_seed,
+            px=px,
+            mpp=mpp,
+            split="test" if name == "test" else "train",
+        )
+        for name, tiles in wanted.items()
+    }
 
 
 def open_store(folder: Path) -> TileStore:

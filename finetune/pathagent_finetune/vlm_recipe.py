@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from pathagent_finetune.architecture import VLMSize
-from pathagent_finetune.encoder_recipe import TileSets
 from pathagent_finetune.loop import Budget
+from pathagent_finetune.tilestore import TileSets
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
 

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pathagent_finetune import tilestore, vision_tokens
+from pathagent_finetune import vision_tokens
 from pathagent_finetune.architecture import build_model, save_checkpoint
 from pathagent_finetune.loop import Metrics, Stage, run
 from pathagent_finetune.mix import text_example, tile_example
-from pathagent_finetune.tilestore import TileStore
+from pathagent_finetune.tilestore import TileStore, render_tiles
 from pathagent_finetune.tokenizer import train_tokenizer
 from pathagent_finetune.vision_pretrain import build_heads, epoch_batch, train_visual
 from pathagent_finetune.vlm_batch import Encoder, collate, forward, leaf_texts, value_weights
@@ -56,7 +56,7 @@ def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles:
     until = None if minutes is None else time.monotonic() + 60 * minutes
     plan = load_recipe(recipe)
     _claim(out, plan)
-    stores = render_tiles(plan, tiles or out / "tiles")
+    stores = render_tiles(plan.tiles, tiles or out / "tiles", px=plan.size.tile_px, mpp=plan.mpp)
     torch.set_num_threads(plan.threads)
     tokenizer = learn_tokenizer(plan, stores["train"], out / "tokenizer")
     model = build_model(plan.size, tokenizer, seed=plan.seed)
@@ -93,25 +93,6 @@ def _claim(out: Path, plan: VLMRecipe) -> None:
             raise UserError(f"{out} holds the training of another recipe: choose another --out.")
         return
     write_text_atomic(path, json.dumps({"digest": digest, "recipe": plan.model_dump(mode="json")}, indent=1))
-
-
-def render_tiles(plan: VLMRecipe, folder: Path) -> dict[str, TileStore]:
-    """Render the three tile sets under `folder`, or open them where they are whole.
-
-    Test tiles come from other worlds and half of them from held-out scanners; nothing else sees those.
-    """
-    stores = {}
-    for name in ("train", "validation", "test"):
-        wanted = getattr(plan.tiles, name)
-        stores[name] = tilestore.build(
-            folder / name,
-            wanted.count,
-            first_seed=wanted.first_seed,
-            px=plan.size.tile_px,
-            mpp=plan.mpp,
-            split="test" if name == "test" else "train",
-        )
-    return stores
 
 
 def learn_tokenizer(plan: VLMRecipe, store: TileStore, folder: Path) -> PreTrainedTokenizerBase:

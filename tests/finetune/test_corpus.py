@@ -7,6 +7,7 @@ import pytest
 
 from pathagent_finetune.corpus import belief, examples, sentences, simulate, verdicts
 from pathagent_finetune.corpus.questions import UNKNOWABLE, Question, draw_question
+from pathagent_finetune.corpus.wordings import wording_table
 from pathagent_finetune.mix import OPEN_BELOW, text_example
 from pathagent_tools.core.records import Findings
 from pathagent_tools.core.scoring import facts
@@ -143,6 +144,24 @@ def test_held_out_wordings_are_never_drawn() -> None:
                 assert len(start) < 4 or not any(text.startswith(start) for text in asked)
 
 
+def test_no_rewording_is_a_wording_that_is_held_out() -> None:
+    table, ours = question_table(), wording_table()
+    assert set(ours) == set(table["languages"])
+    for language, words in table["languages"].items():
+        for pattern in ("presence", "value"):
+            held_out = {w.casefold() for w in words[pattern][-table["held_out"][language] :]}
+            assert held_out.isdisjoint(w.casefold() for w in ours[language][pattern])
+
+
+def test_a_reworded_question_keeps_its_topic_and_can_be_put_in_many_ways() -> None:
+    asked = [draw_question(Random(i), diagnosis="adenoma", reword=1.0) for i in range(3000)]
+    fat = {q.text for q in asked if q.topic == "adipose"}
+    assert len(fat) > 60
+    words = [w for t in wording_table().values() for w in t["names"].get("adipose", ())]
+    words += [t["items"]["adipose"] for t in question_table()["languages"].values()]
+    assert all(any(w.casefold() in text.casefold() for w in words) for text in fat)
+
+
 def test_what_a_slide_cannot_tell_is_taught_as_such() -> None:
     case = simulate.draw_case(3)
     asked = Question("not_assessable", UNKNOWABLE[0], "Is HER2 positive?", ())
@@ -153,6 +172,14 @@ def test_what_a_slide_cannot_tell_is_taught_as_such() -> None:
         "answer": NOT_ASSESSABLE,
         "cites": [],
     }
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_navigation_prefers_only_the_tissue_that_the_goal_names_by_whole_words(seed: int) -> None:
+    hints = ("normal glands", "stroma")
+    made = examples.navigate_example(seed, hints, Random(seed))
+    if "abnormal glands" in made.request.user:
+        assert "matches the goal" not in made.target["reason"]
 
 
 @pytest.mark.parametrize("seed", range(80))

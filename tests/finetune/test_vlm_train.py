@@ -57,7 +57,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     stores = {
         name: write_store(tmp_path / name, 12, i) for i, name in enumerate(("train", "validation", "test"))
     }
-    monkeypatch.setattr(vlm_train, "render_tiles", lambda plan, folder: stores)
+    monkeypatch.setattr(vlm_train, "render_tiles", lambda sets, folder, **_: stores)
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(load_recipe("vlm").model_dump(mode="json") | TINY))
     return path

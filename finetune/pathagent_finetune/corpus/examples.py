@@ -131,7 +131,7 @@ def navigate_example(seed: int, hints: Sequence[str], rng: Random) -> Example:
     candidates: list[Candidate] = []
     for i in range(n):
         hint = rng.choice(hints)
-        relevance = rng.uniform(0.6, 1) if hint in goal else rng.uniform(0, 0.9)
+        relevance = rng.uniform(0.6, 1) if _named(hint, goal) else rng.uniform(0, 0.9)
         candidates.append(
             Candidate(
                 id=f"K{i + 1}",
@@ -147,19 +147,29 @@ def navigate_example(seed: int, hints: Sequence[str], rng: Random) -> Example:
         return round(10 * x)
 
     def score(c: Candidate) -> float:
-        return 2 * tenth(c.relevance) + 2 * tenth(c.anomaly) + tenth(c.novelty) + (6 if c.hint in goal else 0)
+        return (
+            2 * tenth(c.relevance)
+            + 2 * tenth(c.anomaly)
+            + tenth(c.novelty)
+            + (6 if _named(c.hint, goal) else 0)
+        )
 
     order = sorted(candidates, key=lambda c: (-score(c), int(c.id[1:])))[: min(count, n)]
     best = order[0]
     reason = (
         f"{best.hint}: matches the goal"
-        if best.hint in goal
+        if _named(best.hint, goal)
         else f"{best.hint}: abnormal"
         if best.anomaly >= best.relevance
         else f"{best.hint}: relevant"
     )
     request = roles.navigate(goal, {c.id: c.line() for c in candidates}, count)
     return Example(request, {"choose": [c.id for c in order], "reason": reason})
+
+
+def _named(hint: str, goal: str) -> bool:
+    """By whole words: `normal glands` does not stand in `abnormal glands`."""
+    return f" {hint} " in f" {goal} "
 
 
 _SUBJECT_FAMILIES = {

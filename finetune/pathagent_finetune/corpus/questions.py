@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from pathagent_finetune.corpus.simulate import PLACES
+from pathagent_finetune.corpus.wordings import reworded
 from pathagent_tools.core.vocabulary import DIAGNOSES
 from pathagent_tools.phantom.questions import (
     LANGUAGES,
@@ -31,20 +32,27 @@ class Question:
     options: tuple[str, ...]
 
 
-def draw_question(rng: Random, *, diagnosis: str) -> Question:
-    """A question in a training wording. Of the options of a choice one is `diagnosis`."""
+def draw_question(rng: Random, *, diagnosis: str, reword: float = 0.0, held_out: bool = False) -> Question:
+    """A question in a training wording. Of the options of a choice one is `diagnosis`.
+
+    reword: share of questions in the wordings of `wordings` instead of the phantoms'. held_out: in a
+    phantom wording that no training uses, for measuring.
+    """
     language = rng.choice((*LANGUAGES, "en", "en", "en"))
     words = question_table()["languages"][language]
     attribute = rng.random() < 0.42
     table: dict[str, Any] = words["attributes" if attribute else "items"]
     patterns = words["value" if attribute else "presence"]
-    patterns = patterns[: len(patterns) - question_table()["held_out"][language]]
+    known = len(patterns) - question_table()["held_out"][language]
+    patterns = patterns[known:] if held_out else patterns[:known]
     hidden = rng.random() < 0.3
     topic = rng.choice([t for t in table if (t in UNKNOWABLE) == hidden])
     phrase = str(table[topic])
     text = str(rng.choice(patterns)).format(
         item=phrase, Item=phrase[:1].upper() + phrase[1:], attribute=phrase
     )
+    if reword and rng.random() < reword:
+        text = reworded(topic, phrase, language, rng, attribute=attribute)
     kind = _KINDS.get(topic, "yesno")
     if topic in UNKNOWABLE:
         kind = "not_assessable"

@@ -1,0 +1,150 @@
+"""Adapters of the embedded VLM, one a group of roles: phantom corpus → LoRA → scores before and after.
+
+A recipe draws the corpus, which is written as the chat JSONL that any trainer of such models reads, and
+`lora_train` tunes on it as it does on a user's data. The same call goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from pathagent_finetune.corpus.example import Example
+from pathagent_finetune.lora_recipe import LoraRecipe
+from pathagent_finetune.lora_train import tune
+from pathagent_finetune.mix import describe_tile, text_example
+from pathagent_finetune.role_eval import answer_table, diagnose_table
+from pathagent_finetune.tilestore import TileSets, TileStore, render_tiles
+from pathagent_finetune.tuning_example import Split, TuningExample, from_phantom, write_chat_jsonl
+from pathagent_finetune.vlm_eval import table as describe_table
+from pathagent_finetune.vlm_recipe import recipe_text
+from pathagent_tools.core.card import ModelCard
+from pathagent_tools.core.errors import UserError
+from pathagent_tools.core.geometry import Frozen
+from pathagent_tools.core.protocols import Role, VisionLanguageModel
+
+log = logging.getLogger(__name__)
+
+VALIDATION_TEXTS = 1_000_000_000
+"""Validation examples are drawn this far from the training ones."""
+
+
+class AdapterRecipe(Frozen):
+    """Everything that decides an adapter of the embedded base, but the code."""
+
+    tuning: LoraRecipe
+    roles: tuple[Role, ...] = Field(min_length=1, description="requests that the adapter answers")
+    score: Literal["describe", "answer", "diagnose"]
+    scored: int = Field(gt=0, description="unseen cases (describe: all unseen tiles) of each score")
+    train: int = Field(gt=0, description="training examples")
+    validation: int = Field(gt=0)
+    first_seed: int = Field(ge=0)
+    mix: dict[str, float] = Field(default_factory=dict, description="kinds of texts, see `mix.MIX`")
+    reword: float = Field(default=0.0, ge=0, le=1, description="share of questions in many wordings")
+    tiles: TileSets | None = Field(default=None, description="where the examples show tiles")
+    tile_px: int = Field(default=192, gt=0)
+
+
+def load_adapter_recipe(recipe: str | Path) -> AdapterRecipe:
+    """A recipe file, or one that ships with the package (`adapter-answer` …). UserError names the fault."""
+    try:
+        return AdapterRecipe.model_validate(yaml.safe_load(recipe_text(recipe)))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise UserError(f"Recipe {recipe} cannot be used: {error}") from None
+
+
+def train_adapter(
+    recipe: str | Path, out: Path, *, tiles: Path | None = None, seed: int | None = None
+) -> Path:
+    """Draw the corpus, tune, score base and adapter, and complete the card in `out`, which is returned.
+
+    tiles: where rendered tiles are kept, by default `out/tiles`. seed: another than the recipe's.
+    Raises UserError as `lora_train.tune` does.
+    """
+    plan = load_adapter_recipe(recipe)
+    if seed is not None:
+        plan = plan.model_copy(update={"tuning": plan.tuning.model_copy(update={"seed": seed})})
+    stores = _stores(plan, tiles or out / "tiles")
+    corpus = out / "corpus" / "examples.jsonl"
+    if not corpus.is_file():
+        write_chat_jsonl(_corpus(plan, stores, corpus.parent), corpus)
+    tune(plan.tuning, corpus, out)
+    card = ModelCard.load(out)
+    if "before" not in card.scores:
+        _score(plan, stores, card, out)
+    return out
+
+
+def _stores(plan: AdapterRecipe, folder: Path) -> dict[str, TileStore]:
+    return render_tiles(plan.tiles, folder, px=plan.tile_px, mpp=plan.tuning.mpp) if plan.tiles else {}
+
+
+def _corpus(plan: AdapterRecipe, stores: Mapping[str, TileStore], folder: Path) -> Iterator[TuningExample]:
+    splits: tuple[tuple[Split, int, int], ...] = (
+        ("train", plan.train, plan.first_seed),
+        ("validation", plan.validation, plan.first_seed + VALIDATION_TEXTS),
+    )
+    for split, count, first in splits:
+        for i in range(count):
+            name = f"{split}-{i:06d}"
+            if plan.tiles is None:
+                example = text_example(first + i, plan.mix, reword=plan.reword)
+                yield from_phantom(example, name, split=split)
+            else:
+                example = describe_tile(i % len(stores[split]), stores[split], Random(f"tile-{first + i}"))
+                yield from_phantom(
+                    example, name, split=split, image=_picture(example, stores[split], folder, split)
+                )
+
+
+def _picture(example: Example, store: TileStore, folder: Path, split: str) -> Path:
+    """The file of the example's tile, written when first shown."""
+    from PIL import Image
+
+    tile = example.tile or 0
+    path = folder / split / f"{tile:06d}.png"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(store.image(tile)).save(path)
+    return path
+
+
+def _score(plan: AdapterRecipe, stores: Mapping[str, TileStore], card: ModelCard, out: Path) -> None:
+    """Base and adapter on what neither has seen; the card says both."""
+    from pathagent_tools.vlm.inprocess import TransformersVLM
+    from pathagent_tools.vlm.profile import EMBEDDED_WEIGHTS
+
+    def scored(adapters: Mapping[Role, Path]) -> dict[str, Any]:
+        vlm = TransformersVLM(EMBEDDED_WEIGHTS, adapters=adapters, tile_mpp=plan.tuning.mpp)
+        return tables[plan.score](vlm)
+
+    tables: dict[str, Callable[[VisionLanguageModel], dict[str, Any]]] = {
+        "answer": lambda vlm: answer_table(vlm, plan.scored),
+        "diagnose": lambda vlm: diagnose_table(vlm, plan.scored),
+        "describe": lambda vlm: describe_table(vlm, stores["test"], mpp=plan.tuning.mpp),
+    }
+    log.info("scoring the base, then the adapter")
+    scores = {"before": scored({}), "after": scored(dict.fromkeys(plan.roles, out))}
+    completed(card, plan, scores).save(out)
+
+
+def completed(card: ModelCard, plan: AdapterRecipe, scores: Mapping[str, Any]) -> ModelCard:
+    """The card of the tuning with the scores, the corpus and the limits of an adapter that knows phantoms."""
+    from pathagent_tools.phantom import PHANTOM_VERSION
+
+    corpus = plan.model_dump(mode="json", exclude={"tuning"}) | {"phantom_version": PHANTOM_VERSION}
+    return card.model_copy(
+        update={
+            "scores": card.scores | scores,
+            "trained_on": card.trained_on | {"corpus": corpus, "real_tissue": "none"},
+            "tile_px": plan.tile_px,
+            "reproduce": f"pathagent finetune adapter --recipe adapter-{plan.score} --out DIR",
+            "not_for": "Real tissue: it knows rendered phantoms only. Never for diagnosis or patient care.",
+        }
+    )

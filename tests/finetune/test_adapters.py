@@ -1,0 +1,103 @@
+"""An adapter of the embedded base from its recipe: corpus, tuning, scores beside controls, and going on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pathagent import cli
+from pathagent_finetune import role_eval
+from pathagent_finetune.adapters import load_adapter_recipe
+from pathagent_finetune.corpus import belief
+from pathagent_tools.core.card import ModelCard
+from pathagent_tools.core.errors import UserError
+from pathagent_tools.core.protocols import Completion, ModelRequest
+from pathagent_tools.vlm.profile import load_profile
+
+SHIPPED = ("adapter-answer", "adapter-diagnose")
+
+
+class Oracle:
+    """Answers what the corpus would: scoring it must give the ceiling."""
+
+    def __init__(self, wanted: dict[str, dict[str, object]]) -> None:
+        self.wanted = wanted
+
+    def generate(self, requests: list[ModelRequest]) -> list[Completion]:
+        found = [self.wanted.get(r.user, {}) for r in requests]
+        return [
+            Completion(text="", data=data, prompt_tokens=0, completion_tokens=0, seconds=0) for data in found
+        ]
+
+
+def tiny(tmp_path: Path, name: str) -> Path:
+    plan = load_adapter_recipe(name).model_dump(mode="json")
+    plan |= {"train": 6, "validation": 2, "scored": 6}
+    plan["tuning"] |= {"steps": 2, "batch": 2, "evaluate_steps": 2}
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(plan))
+    return path
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_an_adapter_is_trained_scored_beside_its_base_and_found_finished(tmp_path: Path, name: str) -> None:
+    recipe, out = tiny(tmp_path, name), tmp_path / "adapter"
+    command = ["finetune", "adapter", "--recipe", str(recipe), "-o", str(out)]
+    assert cli.run(command) == 0
+    card = ModelCard.load(out)
+    assert card.kind == "vlm-adapter"
+    assert {"before", "after", "validation_loss"} <= set(card.scores)
+    assert {"model", "empty_ledger", "shuffled_ledger"} <= set(card.scores["after"])
+    rows = [json.loads(row) for row in (out / "corpus" / "examples.jsonl").read_text().splitlines()]
+    assert [r["split"] for r in rows].count("train") == 6
+    assert {r["role"] for r in rows} <= set(load_adapter_recipe(name).roles)
+    written = (out / "card.json").stat().st_mtime_ns
+    assert cli.run(command) == 0
+    assert (out / "card.json").stat().st_mtime_ns == written
+
+
+def test_an_oracle_reaches_the_ceiling_and_silence_scores_nothing() -> None:
+    n = 24
+    drawn = role_eval.cases(n)
+    wanted = {}
+    for i, case in enumerate(drawn):
+        question = role_eval._question(case, i)
+        example = role_eval.answer_example(case, question, role_eval.Random(0))
+        wanted[example.request.user] = example.target
+        example = role_eval.diagnose_example(case, role_eval.Random(0))
+        wanted[example.request.user] = example.target
+    answers = role_eval.answer_table(Oracle(wanted), n)  # type: ignore[arg-type]
+    assert answers["model"]["answerable"].startswith("1.000")
+    assert answers["model"]["cannot_tell_recall"] == answers["model"]["cannot_tell_precision"] == 1
+    weighed = role_eval.diagnose_table(Oracle(wanted), n)  # type: ignore[arg-type]
+    assert weighed["model"]["top1"] == weighed["ceiling"]["top1"]
+    assert weighed["model"]["agrees_with_the_evidence"].startswith("1.000")
+    silent = Oracle({})
+    assert role_eval.answer_table(silent, n)["model"]["answerable"].startswith("0.000")  # type: ignore[arg-type]
+    assert role_eval.diagnose_table(silent, n)["model"]["top1"].startswith("0.000")  # type: ignore[arg-type]
+
+
+def test_the_cases_of_a_score_are_none_of_the_corpus() -> None:
+    for name in SHIPPED:
+        plan = load_adapter_recipe(name)
+        last = plan.first_seed + 1_000_000_000 + plan.validation
+        assert plan.first_seed + plan.train < last < role_eval.UNSEEN_CASES
+    assert belief.differential(role_eval.cases(1)[0].evidence)
+
+
+def test_a_recipe_with_an_unknown_role_is_refused(tmp_path: Path) -> None:
+    path = tiny(tmp_path, "adapter-answer")
+    path.write_text(path.read_text().replace("- answer", "- anwser"))
+    with pytest.raises(UserError, match="cannot be used"):
+        load_adapter_recipe(path)
+
+
+def test_the_embedded_profile_uses_the_adapters_that_ship() -> None:
+    adapters = load_profile("embedded").vlm.adapters
+    for name in SHIPPED:
+        for role in load_adapter_recipe(name).roles:
+            card = ModelCard.load(adapters[role])
+            assert card.trained_on["recipe"]["id"] == load_adapter_recipe(name).tuning.id
