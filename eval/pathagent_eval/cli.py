@@ -85,3 +85,51 @@ def questions(
         scores.append(score)
         typer.echo(f"{score.topic} [{score.language}]: {score.said!r} ({score.answer})", err=True)
     _write(out, "questions", measure.summary(scores), [s.model_dump() for s in scores])
+
+
+@app.command("parity")
+def parity(
+    out: Out,
+    profile: Annotated[str, typer.Option(help="A profile whose model can also run in this process.")] = (
+        "embedded"
+    ),
+    vlm_url: Annotated[
+        str | None, typer.Option("--vlm-url", help="A server of that profile; default: one is started.")
+    ] = None,
+    slides: Annotated[int, typer.Option(min=1, help="Small phantoms whose runs give the prompts.")] = 10,
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts for the base and for each adapter.")] = 200,
+    first_seed: FirstSeed = None,
+) -> None:
+    """Compare vLLM with this process: the same recorded prompts, base and adapters, and whole reports."""
+    from contextlib import ExitStack
+
+    from pathagent_eval import parity as measure
+    from pathagent_eval import recorded
+    from pathagent_tools.encoders.registry import load_encoder
+    from pathagent_tools.vlm.profile import load_profile, open_vlm
+    from pathagent_tools.vlm.serving import running_server
+
+    found, encoder = load_profile(profile), load_encoder("embedded")
+    first = recorded.FIRST_SEED if first_seed is None else first_seed
+    here = measure.traced(found)
+    runs = recorded.record(range(first, first + slides), here, encoder, out / "work")
+    with ExitStack() as stack:
+        url = vlm_url or stack.enter_context(running_server(found, log=out / "vllm.log")).url
+        served = open_vlm(found, vlm_url=url)
+        rows = measure.table(found, here, served, runs, prompts)
+        reports = measure.reports_through(served, runs, encoder, out / "work")
+        served.close()
+    same = sum(row["same_diagnosis"] for row in reports)
+    result = {
+        "prompts": {
+            name: {k: row[k] for k in ("prompts", "same_json", "by_role")} for name, row in rows.items()
+        },
+        "different": [
+            f"{d['role']} ({d['adapter']}) after {d['parts_after']!r}: {d['tokens_here']}"
+            for row in rows.values()
+            for d in row["different"]
+        ],
+        "prompts_unlike": [text for row in rows.values() for text in row["prompts_unlike"]],
+        "reports_with_the_same_diagnosis": f"{same} of {len(reports)}",
+    }
+    _write(out, "parity", result, [*rows.values(), *reports])

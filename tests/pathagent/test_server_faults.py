@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,10 +42,11 @@ PHASES = {
     "verification": "verify:1",
     "last verification": "verify:4",
 }
+FAST = ("triage", "description", "diagnosis", "navigation of a later round", "writing", "verification")
 SAVED = ("diagnosis", "judgement", "navigation of a later round", "writing", "answer", "verification")
 """Phases in which every look that was answered is in the checkpoint."""
 
-Command = Callable[[str, Path], list[str]]
+Command = Callable[..., list[str]]
 
 
 @pytest.fixture(autouse=True)
@@ -56,32 +58,18 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return noted
 
 
-@pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A server of anybody's, for models that want 96 px at 1 µm per px, given half a second to answer."""
-    path = tmp_path_factory.mktemp("profile") / "http.yaml"
-    vlm = {"backend": "openai", "tile_px": 96, "tile_mpp": 1.0, "timeout_s": 0.5}
+def words(slide: Path, out: Path, url: str, *, timeout_s: float = 30) -> list[str]:
+    """The command, with a profile for anybody's server whose model wants 96 px at 1 µm per px."""
+    path = out.parent / "http.yaml"
+    vlm = {"backend": "openai", "tile_px": 96, "tile_mpp": 1.0, "timeout_s": timeout_s}
     path.write_text(yaml.safe_dump({"name": "http", "encoder": "embedded", "domain": "open", "vlm": vlm}))
-    return path
+    asked = ["--question", "Is there tumour?", "--looks", "9"]
+    return ["report", str(slide), "-o", str(out), "--profile", str(path), "--vlm-url", url, *asked]
 
 
 @pytest.fixture
-def command(lesion_slide: Path, profile: Path) -> Command:
-    def words(url: str, out: Path) -> list[str]:
-        asked = ["--question", "Is there tumour?", "--looks", "9"]
-        return [
-            "report",
-            str(lesion_slide),
-            "-o",
-            str(out),
-            "--profile",
-            str(profile),
-            "--vlm-url",
-            url,
-            *asked,
-        ]
-
-    return words
+def command(lesion_slide: Path) -> Command:
+    return partial(words, lesion_slide)
 
 
 @pytest.fixture
@@ -142,17 +130,14 @@ def read(out: Path) -> Report:
 
 
 @pytest.fixture(scope="module")
-def reference(
-    lesion_slide: Path, profile: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, Counter[str]]:
+def reference(lesion_slide: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Counter[str]]:
     """(the report of an untroubled run, questions by role)."""
     out = tmp_path_factory.mktemp("untroubled") / "out"
     with ModelServer() as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATHAGENT_CACHE", str(out.parent / "cache"))
         patch.setattr("pathagent_tools.encoders.registry.load_encoder", lambda *_, **__: ColourEncoder())
         threading.Thread(target=server.serve_forever).start()
-        words = ["--vlm-url", server.url, "--question", "Is there tumour?", "--looks", "9"]
-        assert run(["report", str(lesion_slide), "-o", str(out), "--profile", str(profile), *words]) == 0
+        assert run(words(lesion_slide, out, server.url)) == 0
         server.shutdown()
     return (out / "report.json").read_text(), server.seen
 
@@ -166,7 +151,9 @@ def test_the_run_of_these_tests_asks_every_role(reference: tuple[str, Counter[st
         assert asked[role] >= int(count), place
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    "phase", [p if p in FAST else pytest.param(p, marks=pytest.mark.slow) for p in PHASES]
+)
 def test_a_server_killed_in_any_phase_pauses_the_run_and_the_same_command_finishes(
     phase: str,
     serving: Serving,
@@ -176,25 +163,27 @@ def test_a_server_killed_in_any_phase_pauses_the_run_and_the_same_command_finish
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"
-    words = command(serving.url, out)
+    typed = command(out, serving.url)
     first = serving.start(PHASES[phase])
-    assert run(words) == 4
+    assert run(typed) == 4
     assert serving.end() == -9
     said = capsys.readouterr().err
     assert "cannot be reached" in said
-    assert said.strip().endswith(shlex.join(["pathagent", *words]))
+    assert said.strip().endswith(shlex.join(["pathagent", *typed]))
     assert not out.exists()
 
     second = serving.start()
-    assert run(words) == 0
+    assert run(typed) == 0
     text, asked = reference
     assert (out / "report.json").read_text() == text
     if phase in SAVED:
         assert answered(second)["describe"] == asked["describe"] - answered(first)["describe"]
 
 
-@pytest.mark.parametrize("trouble", ["500", "truncate", "delay", "close"])
-@pytest.mark.parametrize("role", ["describe", "judge", "verify"])
+@pytest.mark.parametrize(
+    ("trouble", "role"),
+    [("500", "describe"), ("truncate", "judge"), ("delay", "verify"), ("close", "describe")],
+)
 def test_passing_trouble_leaves_no_trace_in_the_report(
     trouble: str,
     role: str,
@@ -205,10 +194,10 @@ def test_passing_trouble_leaves_no_trace_in_the_report(
     tmp_path: Path,
 ) -> None:
     server.troubles[role] = [trouble, trouble, ""]
-    assert run(command(server.url, tmp_path / "out")) == 0
+    typed = command(tmp_path / "out", server.url, timeout_s=1 if trouble == "delay" else 30)
+    assert run(typed) == 0
     assert (tmp_path / "out" / "report.json").read_text() == reference[0]
-    assert waits
-    assert set(waits) <= {0.5, 1.0}
+    assert waits[:1] == [0.5]
 
 
 @pytest.mark.parametrize("trouble", ["500", "truncate", "delay", "close"])
@@ -223,18 +212,18 @@ def test_lasting_trouble_pauses_and_says_what_it_was(
 ) -> None:
     out = tmp_path / "out"
     server.troubles["diagnose"] = [trouble]
-    assert run(command(server.url, out)) == 4
+    assert run(command(out, server.url, timeout_s=1 if trouble == "delay" else 30)) == 4
     says = {
         "500": "answered 500",
         "truncate": "cannot be reached",
-        "delay": "gave no answer within 0.5 s",
+        "delay": "gave no answer within 1 s",
         "close": "cannot be reached",
     }
     assert says[trouble] in capsys.readouterr().err
-    assert waits == [0.5, 1.0, 2.0]
+    assert waits[-3:] == [0.5, 1.0, 2.0]
     assert not out.exists()
     server.troubles.clear()
-    assert run(command(server.url, out)) == 0
+    assert run(command(out, server.url)) == 0
     assert (out / "report.json").read_text() == reference[0]
 
 
@@ -242,7 +231,7 @@ def test_one_answer_of_prose_is_repaired(
     server: ModelServer, command: Command, reference: tuple[str, Counter[str]], tmp_path: Path
 ) -> None:
     server.troubles["write"] = ["prose", ""]
-    assert run(command(server.url, tmp_path / "out")) == 0
+    assert run(command(tmp_path / "out", server.url)) == 0
     report, untroubled = read(tmp_path / "out"), Report.model_validate_json(reference[0])
     assert report.claims == untroubled.claims
     assert server.seen["write"] == 2
@@ -254,7 +243,7 @@ def test_prose_never_becomes_a_word_of_the_report(
 ) -> None:
     server.troubles[role] = ["prose"]
     out = tmp_path / "out"
-    assert run(command(server.url, out)) == 0
+    assert run(command(out, server.url)) == 0
     for name in ("report.json", "report.md", "report.html"):
         assert "granular" not in (out / name).read_text().lower(), name
     assert PROSE in (out / "run.json").read_text()
