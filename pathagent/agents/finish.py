@@ -9,8 +9,8 @@ from pathagent.agents.candidates import MAX_CANDIDATES
 from pathagent.agents.coverage import percent_of_tissue
 from pathagent.resources import Resources
 from pathagent.state import ModelCall, State, evidence_list
-from pathagent_tools.vlm.adapters import adapter_digests
 from pathagent_tools.core.records import Candidate, Coverage, Evidence, Report, SlideRecord, SynopticField
+from pathagent_tools.vlm.adapters import adapter_digests
 
 SHOWN_REGIONS = MAX_CANDIDATES
 
