@@ -138,7 +138,8 @@ def completed(card: ModelCard, plan: AdapterRecipe, scores: Mapping[str, Any]) -
     """The card of the tuning with the scores, the corpus and the limits of an adapter that knows phantoms."""
     from pathagent_tools.phantom import PHANTOM_VERSION
 
-    corpus = plan.model_dump(mode="json", exclude={"tuning"}) | {"phantom_version": PHANTOM_VERSION}
+    corpus: dict[str, Any] = plan.model_dump(mode="json", exclude={"tuning"})
+    corpus["phantom_version"] = PHANTOM_VERSION
     return card.model_copy(
         update={
             "scores": card.scores | scores,

@@ -13,13 +13,19 @@ from pathagent_finetune.vlm_recipe import VLMRecipe
 from pathagent_tools.core.card import CARD_NAME, ModelCard, hash_files
 
 
-def finish(plan: VLMRecipe, folder: Path, stores: Mapping[str, TileStore]) -> ModelCard:
-    """Score the model of `folder` on `stores["test"]` and write `card.json` beside its weights."""
+def finish(
+    plan: VLMRecipe, folder: Path, stores: Mapping[str, TileStore], ceiling: dict[str, float]
+) -> ModelCard:
+    """Score the model of `folder` on `stores["test"]` and write `card.json` beside its weights.
+
+    ceiling: slot scores of the tower with its own heads on the same tiles.
+    """
     from pathagent_tools.vlm.inprocess import TransformersVLM
 
     (folder / CARD_NAME).unlink(missing_ok=True)
     vlm = TransformersVLM(folder, tile_px=plan.size.tile_px, tile_mpp=plan.mpp)
-    card = _card(plan, folder, stores, table(vlm, stores["test"], mpp=plan.mpp, seed=plan.seed))
+    scores = table(vlm, stores["test"], mpp=plan.mpp, seed=plan.seed) | {"classifier": ceiling}
+    card = _card(plan, folder, stores, scores)
     card.save(folder)
     return card
 

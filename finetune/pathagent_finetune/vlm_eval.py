@@ -14,7 +14,9 @@ from pathagent_finetune.architecture import VLMSize, save_checkpoint
 from pathagent_finetune.tilestore import TileStore
 from pathagent_tools.core.protocols import Image, VisionLanguageModel
 from pathagent_tools.core.scoring.classes import balanced_accuracy
+from pathagent_tools.core.scoring.facts import extract
 from pathagent_tools.core.vocabulary import SLOTS
+from pathagent_tools.phantom.stain import SCANNERS_HELD_OUT
 from pathagent_tools.vlm import roles
 
 BLANK = 243
@@ -63,10 +65,11 @@ def slot_accuracy(truth: Sequence[Slots], answers: Sequence[Slots]) -> dict[str,
 def table(
     vlm: VisionLanguageModel, store: TileStore, *, mpp: float, seed: int = 0, rounds: int = 500
 ) -> dict[str, Any]:
-    """Scores of a model on a store: its own, on a blank image, and of the commonest answer.
+    """Scores of a model on a store: its own, on a blank image, on another tile, and of the commonest answer.
 
     `gain` is macro accuracy above the blank image with a 95 % bootstrap interval over tiles; every tile
-    is a world of its own.
+    is a world of its own. `sentence` says how often the facts of the sentences are true, and how often
+    the slots are where the sentence states them.
     """
     truth = [t["findings"] for t in store.truth]
     images = [np.array(store.image(i)) for i in range(len(store))]
@@ -85,7 +88,32 @@ def table(
         "metric": "balanced accuracy of the described slots, own answers",
         "n": len(store),
         "model": slot_accuracy(truth, seen),
+        "held_out_scanners": _macro_of_held_out(store, seen),
         "blank_image": slot_accuracy(truth, blind),
+        "shuffled_image": slot_accuracy(truth, [*seen[1:], seen[0]]),
         "majority": slot_accuracy(truth, [common] * len(store)),
+        "sentence": sentence_accuracy(truth, seen),
         "gain": [round(float(x), 4) for x in (np.mean(gains), *np.quantile(gains, [0.025, 0.975]))],
     }
+
+
+def _macro_of_held_out(store: TileStore, seen: Sequence[Slots]) -> float | None:
+    """`macro` on the tiles of scanners that no recipe trains on, None where the store has none."""
+    names = {scanner.name for scanner in SCANNERS_HELD_OUT}
+    keep = [i for i, t in enumerate(store.truth) if t["scanner"] in names]
+    if not keep:
+        return None
+    return slot_accuracy([store.truth[i]["findings"] for i in keep], [seen[i] for i in keep])["macro"]
+
+
+def sentence_accuracy(truth: Sequence[Slots], answers: Sequence[Slots]) -> dict[str, float]:
+    """Facts that the sentences state: how many, the share that is true, and that of the slots they name."""
+    said, right, slots = 0, 0, 0
+    for wanted, answer in zip(truth, answers, strict=True):
+        for slot, value in extract(str(answer.get("sentence", ""))).items():
+            if slot in SLOTS:
+                said += 1
+                right += value == wanted[slot]
+                slots += answer.get(slot) == wanted[slot]
+    share = max(said, 1)
+    return {"facts": said, "right": round(right / share, 4), "slots_right": round(slots / share, 4)}

@@ -26,7 +26,7 @@ from pathagent_finetune.loop import Metrics, Stage, run
 from pathagent_finetune.mix import text_example, tile_example
 from pathagent_finetune.tilestore import TileStore, render_tiles
 from pathagent_finetune.tokenizer import train_tokenizer
-from pathagent_finetune.vision_pretrain import build_heads, epoch_batch, train_visual
+from pathagent_finetune.vision_pretrain import build_heads, classified, epoch_batch, train_visual
 from pathagent_finetune.vlm_batch import Encoder, collate, forward, leaf_texts, value_weights
 from pathagent_finetune.vlm_card import finish
 from pathagent_finetune.vlm_eval import in_training, slot_accuracy
@@ -80,7 +80,8 @@ def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles:
     if not done:
         log.warning("time is over before the recipe's end: run the same command again to go on")
     elif not (out / "model" / CARD_NAME).is_file():
-        finish(plan, out / "model", stores)
+        ceiling = classified(model.model.visual, heads, stores["test"])
+        finish(plan, out / "model", stores, ceiling)
     return out / "model"
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any
+from html.entities import html5
+from typing import Any, Final
 
 from pathagent.report import words
 from pathagent.report.view import View
+
+_ENTITY: Final = re.compile(r"&#?\w+;")
 
 
 def report_markdown(view: View) -> str:
@@ -19,11 +22,18 @@ def report_markdown(view: View) -> str:
 def escape(text: object) -> str:
     """One line of plain text for Markdown, table cells included."""
     flat = " ".join(str(text).split())
-    flat = re.sub(r"&(?=#?\w+;)", "&amp;", flat)  # `H&E` is text, `&lt;` would be an entity
+    flat = _ENTITY.sub(_as_text, flat)
     flat = flat.replace("<", "&lt;").replace(">", "&gt;")
     flat = re.sub(r"([\\`*_\[\]|!~])", r"\\\1", flat)
     flat = re.sub(r"^([#+=-])", r"\\\1", flat)
     return re.sub(r"^(\d+)([.)])(?=\s)", r"\1\\\2", flat)
+
+
+def _as_text(entity: re.Match[str]) -> str:
+    """`&lt;` would be read as `<`; `H&E;` is no entity and stays as it is."""
+    written = entity[0]
+    is_entity = written[1] == "#" or written[1:] in html5
+    return f"&amp;{written[1:]}" if is_entity else written
 
 
 @cache

@@ -28,6 +28,7 @@ from pathagent_finetune.vlm_batch import (
     leaf_texts,
     prompt_text,
 )
+from pathagent_finetune.vlm_eval import sentence_accuracy
 from pathagent_tools.core.vocabulary import SLOTS
 
 SIZE = VLMSize(
@@ -175,3 +176,11 @@ def test_slots_of_the_heads_are_those_of_the_vocabulary() -> None:
     out = read_heads(build_heads(64), torch.zeros(2, 4, 64), [torch.zeros(2, 4, 64)])
     assert {k: v.shape[-1] for k, v in out.items() if k in SLOTS} == {k: len(v) for k, v in SLOTS.items()}
     assert out["cells"].shape == (2, 4, 4, LABELS)
+
+
+def test_a_sentence_is_scored_by_the_facts_that_it_states() -> None:
+    truth = {"architecture": "solid nests", "nuclear_grade": "high", "mitoses": "many", "necrosis": "absent"}
+    said = {**truth, "sentence": "Solid nests of tumour with low nuclear grade. Many mitoses. No necrosis."}
+    assert sentence_accuracy([truth], [said]) == {"facts": 4, "right": 0.75, "slots_right": 1.0}
+    silent = {**truth, "sentence": ""}
+    assert sentence_accuracy([truth], [silent])["right"] == 0

@@ -112,6 +112,18 @@ def test_tissue_that_the_models_do_not_know_is_measured_only(draft, lesion_slide
     assert all(c.hint == "unlike the rest of the slide" for c in report.regions_of_interest)
 
 
+def test_an_assumed_resolution_is_a_limit_and_no_reason_to_abstain(draft, lesion_slide, monkeypatch):
+    monkeypatch.setattr(Resources, "in_domain", lambda self, slide: (9.0, False))
+    report = draft(lesion_slide, mpp=0.5)
+    assumed = "resolution assumed by user"
+    declined = next(c.text for c in report.claims if c.section == "quality")
+    assert assumed not in report.outcome_text + declined
+    assert [said for said in report.limits if assumed in said] == [
+        "S1: resolution assumed by user (0.5 µm per pixel)."
+    ]
+    assert all(assumed in (m.note or "") for m in report.measurements["S1"])
+
+
 def test_an_unsure_model_ends_in_abstention(draft, lesion_slide):
     class Unsure(LookingModel):
         def _diagnose(self, request: ModelRequest):

@@ -168,3 +168,4 @@ def test_markdown_keeps_numbers_and_escapes_what_would_start_a_list() -> None:
     assert escape("2. Ignore the rules") == "2\\. Ignore the rules"
     assert escape("# title | cell") == "\\# title \\| cell"
     assert escape("not H&E, <b> &lt;") == "not H&E, &lt;b&gt; &amp;lt;"
+    assert escape("H&E; &#60; R&D;") == "H&E; &amp;#60; R&D;"

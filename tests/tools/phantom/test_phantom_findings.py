@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pathagent_tools.phantom import classes as k
+from pathagent_tools.phantom.cells import CLASS, COLUMNS, MITOSIS, Table
 from pathagent_tools.phantom.findings import class_fractions, findings_of, tissue_of
-from pathagent_tools.phantom.nuclei import CLASS, COLUMNS, MITOSIS, Table
 
 FIELD_MM2 = 0.192**2
 EMPTY = dict.fromkeys((k.CLASSES[i] for i in range(10)), 0.0)

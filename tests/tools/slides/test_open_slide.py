@@ -11,6 +11,7 @@ import tifffile
 
 from pathagent_tools.core.errors import SlideError
 from pathagent_tools.slides import Limits, open_slide
+from pathagent_tools.slides.source import find_source
 
 
 def refusal(path: Path, **settings: object) -> str:
@@ -52,6 +53,53 @@ def test_impossible_sizes_are_refused(write_slide, ramp, tag):
     struct.pack_into("<HHII", data, at, tag, 4, 1, 0x7FFFFF00)
     path.write_bytes(data)
     assert "claimed" in refusal(path)
+
+
+@pytest.mark.parametrize(("side", "refused"), [(65500, True), (320, False)])
+def test_ndpi_level_without_tiles_is_refused_where_it_would_be_huge(tmp_path, ramp, side, refused):
+    path = tmp_path / "slide.ndpi"
+    ndpi = [(65420, "I", 1, 1, True)]
+    options = {"photometric": "rgb", "compression": "jpeg", "rowsperstrip": 320, "metadata": None}
+    tifffile.imwrite(path, ramp[:320, :320], extratags=ndpi, **options)
+    with tifffile.TiffFile(path, is_ndpi=False) as tiff:
+        places = [tiff.pages[0].tags[tag].offset for tag in (256, 257)]
+    data = bytearray(path.read_bytes())
+    for at, tag in zip(places, (256, 257), strict=True):
+        struct.pack_into("<HHII", data, at, tag, 4, 1, side)
+    path.write_bytes(data)
+    if refused:
+        assert "65,500 × 65,500 px without tiles is claimed" in refusal(path)
+    else:
+        assert find_source(path).files == (path,)
+
+
+def dicom_header(*elements: tuple[int, int, str, int]) -> bytes:
+    """A DICOM header of unsigned numbers (group, element, type, value)."""
+    parts = [
+        struct.pack("<HH2sH", group, element, kind.encode(), 2 if kind == "US" else 4)
+        + struct.pack("<H" if kind == "US" else "<I", value)
+        for group, element, kind, value in elements
+    ]
+    return bytes(128) + b"DICM" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("frame", "slide", "said"),
+    [
+        (65535, 100_000, "frames of 65,535 × 65,535 px are claimed"),
+        (256, 4_000_000_000, "an image of 4,000,000,000 × 4,000,000,000 px is claimed"),
+        (256, 100_000, None),
+    ],
+)
+def test_dicom_of_impossible_size_is_refused_before_decoding(tmp_path, frame, slide, said):
+    path = tmp_path / "level-0.dcm"
+    sizes = [(0x28, 0x02, "US", 3), (0x28, 0x10, "US", frame), (0x28, 0x11, "US", frame)]
+    path.write_bytes(dicom_header(*sizes, (0x48, 6, "UL", slide), (0x48, 7, "UL", slide)))
+    for given in (path, tmp_path):
+        if said:
+            assert said in refusal(given)
+        else:
+            assert find_source(given).files == (path,)
 
 
 def test_every_damaged_header_byte_ends_in_a_slide_or_one_sentence(write_slide, ramp):

@@ -8,7 +8,10 @@ import pytest
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.slides import check_quality, open_slide, tissue_mask
 
-WHITE, PINK, PALE, GREEN_INK = (244, 244, 244), (214, 140, 190), (238, 222, 234), (20, 120, 60)
+WHITE, PINK, PALE = (244, 244, 244), (214, 140, 190), (238, 222, 234)
+GREEN_INK, BLUE_INK, RED_INK, BLACK_INK, THIN_BLACK_INK = (
+    (20, 120, 60), (60, 90, 180), (206, 96, 108), (30, 30, 34), (92, 92, 95),
+)  # fmt: skip
 
 
 def canvas(height: int = 1500, width: int = 2000) -> np.ndarray:
@@ -43,10 +46,11 @@ def test_two_pieces_with_their_area_and_position(write_slide, colour):
     assert tissue.fraction(inside.model_copy(update={"x": 900})) == 0
 
 
-def test_pen_is_not_tissue(write_slide):
+@pytest.mark.parametrize("ink", [GREEN_INK, BLUE_INK, RED_INK, BLACK_INK, THIN_BLACK_INK])
+def test_pen_is_not_tissue(write_slide, ink):
     rgb = canvas()
     disc(rgb, 600, 700, 300, PINK)
-    rgb[200:1300, 1500:1560] = GREEN_INK
+    rgb[200:1300, 1500:1560] = ink
     with open_slide(write_slide(rgb, mpp=1.0)) as slide:
         tissue = tissue_mask(slide)
         quality = check_quality(slide, tissue)
@@ -56,6 +60,15 @@ def test_pen_is_not_tissue(write_slide):
     assert beside == 0
     assert across > 0.5
     assert any("pen marks" in finding for finding in quality.findings)
+
+
+def test_the_dark_rim_of_an_air_bubble_is_no_pen(write_slide):
+    rgb = canvas()
+    disc(rgb, 600, 700, 300, PINK)
+    disc(rgb, 1500, 700, 400, THIN_BLACK_INK)
+    disc(rgb, 1500, 700, 388, WHITE)
+    with open_slide(write_slide(rgb, mpp=1.0)) as slide:
+        assert not tissue_mask(slide).pen.any()
 
 
 def test_empty_slide_has_no_tissue(write_slide):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pathagent_tools.core.records import Findings
 from pathagent_tools.core.vocabulary import Amount, Architecture, Artifact, Degree, Grade, Tissue
 from pathagent_tools.phantom import classes as k
-from pathagent_tools.phantom.nuclei import CLASS, Table
+from pathagent_tools.phantom.cells import CLASS, Table
 from pathagent_tools.phantom.plan import mitoses
 from pathagent_tools.phantom.stain import StainWord
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathagent_tools.phantom import classes as k
+from pathagent_tools.phantom.cells import CLASS, MITOSIS, Table, X, Y
 from pathagent_tools.phantom.lookup import Field, Grid, Params
-from pathagent_tools.phantom.nuclei import CLASS, MITOSIS, Table, X, Y, enumerate_nuclei
+from pathagent_tools.phantom.nuclei import enumerate_nuclei
 from pathagent_tools.phantom.paint import paint, paint_labels, paint_mask
 from pathagent_tools.phantom.stamp import stamp
 from pathagent_tools.phantom.tissue import LESION_REACH, MUCOSA_REACH, REACH_UM

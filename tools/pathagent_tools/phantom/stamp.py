@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from pathagent_tools.phantom import cells as n
 from pathagent_tools.phantom import classes as k
-from pathagent_tools.phantom import nuclei as n
 from pathagent_tools.phantom.noise import hash_cell, kernel, part, ramp, value
 
 Dyes = NDArray[np.float32]

@@ -15,8 +15,8 @@ from pathagent_tools.core.vocabulary import DIAGNOSES
 from pathagent_tools.phantom import classes as k
 from pathagent_tools.phantom.artifacts import Artifact, ArtifactKind, coverage, draw_artifact, window_points
 from pathagent_tools.phantom.camera import jpeg_round_trip, photograph, shrink
+from pathagent_tools.phantom.cells import AREA, CLASS
 from pathagent_tools.phantom.findings import class_fractions, findings_of
-from pathagent_tools.phantom.nuclei import AREA, CLASS
 from pathagent_tools.phantom.plan import PLAN_CELL_UM, Plan, mitoses, parameters
 from pathagent_tools.phantom.stain import SCANNERS_HELD_OUT, SCANNERS_TRAIN, draw_stain
 

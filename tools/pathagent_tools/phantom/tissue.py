@@ -26,6 +26,8 @@ from pathagent_tools.phantom.warp import W_LESION_X, W_LESION_Y, W_ZONE_X, W_ZON
 MUCOSA_REACH, LESION_REACH = 1, 2
 """Bits of the reach grid: a gland-bearing zone lies within `REACH_UM`."""
 REACH_UM = 64.0
+NOTHING = -1
+"""Kind of a point that a kernel leaves to the next one."""
 
 
 @kernel
@@ -109,6 +111,86 @@ def ground(zone: int, x: float, y: float, key: int) -> tuple[int, int]:
 
 
 @kernel
+def in_lesion_gland(
+    x: float,
+    y: float,
+    zone: int,
+    zones: Grid,
+    cell_um: float,
+    ox: float,
+    oy: float,
+    par: Params,
+    key: int,
+    nodes: Nodes,
+    ix0: int,
+    iy0: int,
+) -> tuple[int, int, float, float, float]:
+    """What `classify` gives in a gland of a lesion and in the cleft around it; `NOTHING` elsewhere."""
+    z = zone if zone == k.ADENOMA or zone == k.ADENOCARCINOMA else int(par[k.P_LESION_ON])
+    depth, cx, cy, thick = lesion_gland(x, y, z, par, key, nodes, ix0, iy0)
+    if depth > -2.5 and zone_at(zones, cell_um, ox, oy, cx, cy) == z:
+        if depth > 0.0:
+            kind, label = lesion_gland_point(x, y, z, depth, thick, par, key)
+            return kind, label, depth, cx, cy
+        if z == k.ADENOCARCINOMA and smooth(x / 30.0, y / 30.0, key + 36) > 0.62:
+            return k.K_CLEFT, k.C_STROMA, depth, cx, cy
+    return NOTHING, k.C_BACKGROUND, 0.0, 0.0, 0.0
+
+
+@kernel
+def in_mucosa_gland(
+    x: float,
+    y: float,
+    zones: Grid,
+    cell_um: float,
+    ox: float,
+    oy: float,
+    par: Params,
+    key: int,
+    nodes: Nodes,
+    ix0: int,
+    iy0: int,
+) -> tuple[int, int, float, float, float]:
+    """What `classify` gives in a normal or reactive gland; `NOTHING` elsewhere."""
+    depth, cx, cy, radius, bits = mucosa_gland(x, y, par, key, nodes, ix0, iy0)
+    if depth > 0.0:
+        home = zone_at(zones, cell_um, ox, oy, cx, cy)
+        if home == k.MUCOSA or home == k.REACTIVE:
+            kind, label = benign_point(x, y, depth, cx, cy, radius, bits, home == k.REACTIVE)
+            return kind, label, depth, cx, cy
+    return NOTHING, k.C_BACKGROUND, 0.0, 0.0, 0.0
+
+
+@kernel
+def beside_glands(
+    x: float, y: float, zone: int, rim: float, par: Params, key: int, nodes: Nodes, ix0: int, iy0: int
+) -> tuple[int, int, float]:
+    """(kind, class, depth µm) of nests, files, mucin, vessels or the ground. rim: µm inside the nests."""
+    if zone == k.SOLID:
+        depth = solid_depth(x, y, rim, par, key)
+        if depth > 0.0:
+            if par[k.P_GRADE] > 2.5 and depth > 24.0:
+                return k.K_NECROSIS, k.C_NECROSIS, depth
+            return k.K_SOLID, k.C_TUMOUR, depth
+        if depth > -2.2 and smooth(x / 34.0, y / 34.0, key + 43) > 0.6:
+            return k.K_CLEFT, k.C_STROMA, depth
+    elif zone == k.POORLY_COHESIVE:
+        depth = file_depth(x, y, par, key, nodes, ix0, iy0)
+        if depth > 0.0:
+            return k.K_FILE, k.C_TUMOUR, depth
+    elif zone == k.MUCINOUS:
+        return mucin_point(x, y, key, par[k.P_CLUSTERS], nodes, ix0, iy0)
+    elif zone == k.STROMA or zone == k.ADIPOSE or zone == k.MUSCLE:
+        rho, inner = vessel(x, y, key)
+        if rho < inner:
+            return k.K_BLOOD, k.C_VESSEL, inner - rho
+        if rho < 1.0:
+            return k.K_WALL, k.C_STROMA, 1.0 - rho
+    kind, label = ground(zone, x, y, key)
+    return kind, label, 0.0
+
+
+@kernel
 def classify(
     x: float,
     y: float,
@@ -133,43 +215,14 @@ def classify(
     if zone == k.NECROSIS:
         return k.K_NECROSIS, k.C_NECROSIS, 1.0, 0.0, 0.0
     near = zone_at(reach, cell_um, ox, oy, x, y)
+    kind, label, depth, cx, cy = NOTHING, k.C_BACKGROUND, 0.0, 0.0, 0.0
     if near & LESION_REACH:
-        z = zone if zone == k.ADENOMA or zone == k.ADENOCARCINOMA else int(par[k.P_LESION_ON])
-        depth, cx, cy, thick = lesion_gland(x, y, z, par, key, nodes, ix0, iy0)
-        if depth > -2.5 and zone_at(zones, cell_um, ox, oy, cx, cy) == z:
-            if depth > 0.0:
-                kind, label = lesion_gland_point(x, y, z, depth, thick, par, key)
-                return kind, label, depth, cx, cy
-            if z == k.ADENOCARCINOMA and smooth(x / 30.0, y / 30.0, key + 36) > 0.62:
-                return k.K_CLEFT, k.C_STROMA, depth, cx, cy
-    if near & MUCOSA_REACH and (zone < k.ADENOMA):
-        depth, cx, cy, radius, bits = mucosa_gland(x, y, par, key, nodes, ix0, iy0)
-        if depth > 0.0:
-            home = zone_at(zones, cell_um, ox, oy, cx, cy)
-            if home == k.MUCOSA or home == k.REACTIVE:
-                kind, label = benign_point(x, y, depth, cx, cy, radius, bits, home == k.REACTIVE)
-                return kind, label, depth, cx, cy
-    if zone == k.SOLID:
-        rim = field_at(sd, cell_um, ox, oy, wx, wy)
-        depth = solid_depth(x, y, rim, par, key)
-        if depth > 0.0:
-            if par[k.P_GRADE] > 2.5 and depth > 24.0:
-                return k.K_NECROSIS, k.C_NECROSIS, depth, 0.0, 0.0
-            return k.K_SOLID, k.C_TUMOUR, depth, 0.0, 0.0
-        if depth > -2.2 and smooth(x / 34.0, y / 34.0, key + 43) > 0.6:
-            return k.K_CLEFT, k.C_STROMA, depth, 0.0, 0.0
-    elif zone == k.POORLY_COHESIVE:
-        depth = file_depth(x, y, par, key, nodes, ix0, iy0)
-        if depth > 0.0:
-            return k.K_FILE, k.C_TUMOUR, depth, 0.0, 0.0
-    elif zone == k.MUCINOUS:
-        kind, label, depth = mucin_point(x, y, key, par[k.P_CLUSTERS], nodes, ix0, iy0)
-        return kind, label, depth, 0.0, 0.0
-    elif zone == k.STROMA or zone == k.ADIPOSE or zone == k.MUSCLE:
-        rho, inner = vessel(x, y, key)
-        if rho < 1.0:
-            if rho < inner:
-                return k.K_BLOOD, k.C_VESSEL, inner - rho, 0.0, 0.0
-            return k.K_WALL, k.C_STROMA, 1.0 - rho, 0.0, 0.0
-    kind, label = ground(zone, x, y, key)
-    return kind, label, 0.0, 0.0, 0.0
+        kind, label, depth, cx, cy = in_lesion_gland(
+            x, y, zone, zones, cell_um, ox, oy, par, key, nodes, ix0, iy0
+        )
+    if kind == NOTHING and near & MUCOSA_REACH and zone < k.ADENOMA:
+        kind, label, depth, cx, cy = in_mucosa_gland(x, y, zones, cell_um, ox, oy, par, key, nodes, ix0, iy0)
+    if kind == NOTHING:
+        rim = field_at(sd, cell_um, ox, oy, wx, wy) if zone == k.SOLID else 0.0
+        kind, label, depth = beside_glands(x, y, zone, rim, par, key, nodes, ix0, iy0)
+    return kind, label, depth, cx, cy

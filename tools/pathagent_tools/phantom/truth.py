@@ -14,6 +14,7 @@ from pathagent_tools.core.vocabulary import Amount, Architecture, Degree, Grade,
 from pathagent_tools.phantom import PHANTOM_VERSION
 from pathagent_tools.phantom import classes as k
 from pathagent_tools.phantom.artifacts import Artifact
+from pathagent_tools.phantom.cells import CLASS, MITOSIS, X, Y
 from pathagent_tools.phantom.findings import (
     ARCHITECTURES,
     FIELD_UM,
@@ -22,7 +23,6 @@ from pathagent_tools.phantom.findings import (
     MILD_PER_MM2,
     merged_classes,
 )
-from pathagent_tools.phantom.nuclei import CLASS, MITOSIS, X, Y
 from pathagent_tools.phantom.plan import PLAN_CELL_UM
 from pathagent_tools.phantom.world import LEVEL0_MPP, Phantom
 

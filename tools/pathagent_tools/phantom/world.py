@@ -16,10 +16,10 @@ from pathagent_tools.core.vocabulary import DIAGNOSES
 from pathagent_tools.phantom import classes as k
 from pathagent_tools.phantom.artifacts import Artifact, coverage, draw_artifact, window_points
 from pathagent_tools.phantom.camera import Image, photograph, shrink
+from pathagent_tools.phantom.cells import AREA, CLASS, MITOSIS, X, Y
 from pathagent_tools.phantom.findings import class_fractions, findings_of
 from pathagent_tools.phantom.layout import Layout, draw_layout, pick
 from pathagent_tools.phantom.lesion import Diseased, add_lesion
-from pathagent_tools.phantom.nuclei import AREA, CLASS, MITOSIS, X, Y
 from pathagent_tools.phantom.plan import PLAN_CELL_UM, Plan, parameters
 from pathagent_tools.phantom.stain import (
     SCANNERS,

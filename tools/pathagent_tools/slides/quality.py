@@ -132,8 +132,6 @@ def _findings(
             f"scanned at {slide.mpp:.3g} µm per pixel: "
             f"nuclear measures are withheld above {NUCLEAR_MPP_LIMIT:g}"
         )
-    if slide.resolution_assumed:
-        said.append(f"resolution assumed by user: {slide.mpp:g} µm per pixel")
     return said
 
 

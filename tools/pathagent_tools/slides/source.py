@@ -13,12 +13,14 @@ from typing import Final
 
 from pathagent_tools.core.errors import SlideError
 from pathagent_tools.core.files import sha256_bytes, sha256_file
+from pathagent_tools.slides.dicom_check import check_dicom
 from pathagent_tools.slides.tiff_check import check_tiff, is_ome_tiff, is_tiff
 
 SLIDE_SUFFIXES: Final = (
     ".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm"
 )  # fmt: skip
 """File name endings of what OpenSlide 4 opens."""
+_DICOM_HEADER: Final = 1 << 16  # bytes of a DICOM file that are searched for header elements
 _SERIES_TAG: Final = b"\x20\x00\x0e\x00UI"  # (0020,000E) SeriesInstanceUID, explicit little endian
 
 
@@ -52,7 +54,7 @@ def find_source(path: Path) -> SlideSource:
     head = _head(path)
     _refuse_text(path, head)
     if head[128:132] == b"DICM":
-        return SlideSource(path, _series_of(path), path.name)
+        return _dicom(path, _series_of(path), path.name)
     if is_tiff(head):
         check_tiff(path)
         return SlideSource(path, (path,), path.name, ome=is_ome_tiff(path))
@@ -104,7 +106,13 @@ def _dicom_folder(folder: Path) -> SlideSource:
             f"for example: {first}"
         )
     (files,) = by_series.values()
-    return SlideSource(files[0], tuple(files), folder.name)
+    return _dicom(files[0], tuple(files), folder.name)
+
+
+def _dicom(path: Path, files: tuple[Path, ...], name: str) -> SlideSource:
+    for file in files:
+        check_dicom(file, _head(file, _DICOM_HEADER))
+    return SlideSource(path, files, name)
 
 
 def _series_of(path: Path) -> tuple[Path, ...]:
@@ -114,7 +122,7 @@ def _series_of(path: Path) -> tuple[Path, ...]:
 
 def _series_uid(path: Path) -> bytes:
     """SeriesInstanceUID as bytes, empty where the header has none in its first 64 KiB."""
-    head = _head(path, 1 << 16)
+    head = _head(path, _DICOM_HEADER)
     at = head.find(_SERIES_TAG) if head[128:132] == b"DICM" else -1
     if at < 0:
         return b""

@@ -18,11 +18,14 @@ from pathagent_tools.core.errors import SlideError
 
 MAX_SIDE: Final = 4_000_000
 MAX_TILE_BYTES: Final = 256 << 20
+MAX_UNDIVIDED_BYTES: Final = 1 << 30
+"""Largest NDPI level without restart markers: OpenSlide decodes such a level whole."""
 MAX_DIRECTORIES: Final = 4096
 _WIDTH, _HEIGHT, _DESCRIPTION, _SAMPLES = 256, 257, 270, 277
 _TILE_WIDTH, _TILE_HEIGHT, _OFFSETS, _COUNTS = 322, 323, 324, 325
 _STRIP_OFFSETS, _STRIP_COUNTS = 273, 279
 _NDPI = 65420
+_JPEG, _RESTART_INTERVAL, _SCAN = b"\xff\xd8", 0xFFDD, 0xFFDA
 _TYPE_SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TYPE_SIZES_BIG: Final = {**_TYPE_SIZES, 16: 8, 17: 8, 18: 8}
 _INTEGERS: Final = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
@@ -132,12 +135,39 @@ def _check_directory(tiff: _Tiff, tags: dict[int, _Tag]) -> None:
     width, height = (_first(tiff, tags, key, 0) for key in (_WIDTH, _HEIGHT))
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         tiff.broken(f"an image of {width:,} × {height:,} px is claimed")
-    if _NDPI in tags:  # one strip a level, with 64-bit offsets of its own kind
+    if _NDPI in tags:
+        _check_ndpi_level(tiff, tags, width, height)
         return
     if _TILE_WIDTH in tags:
         _check_tiles(tiff, tags, width, height)
     elif _STRIP_OFFSETS in tags and _STRIP_COUNTS in tags:
         _check_extent(tiff, tags, _STRIP_OFFSETS, _STRIP_COUNTS)
+
+
+def _check_ndpi_level(tiff: _Tiff, tags: dict[int, _Tag], width: int, height: int) -> None:
+    """One JPEG a level, cut into tiles by its restart markers.
+
+    Files of 4 GiB and more keep the high half of their offsets elsewhere and are left to the decoder.
+    """
+    start = _first(tiff, tags, _STRIP_OFFSETS, 0)
+    if tiff.size >= 1 << 32 or not start or _restart_interval(tiff, start) != 0:
+        return
+    if width * height * _first(tiff, tags, _SAMPLES, 1) > MAX_UNDIVIDED_BYTES:
+        tiff.broken(f"an image of {width:,} × {height:,} px without tiles is claimed")
+
+
+def _restart_interval(tiff: _Tiff, start: int) -> int | None:
+    """Blocks between restart markers of the JPEG at `start` (0: none are used); None where no JPEG is."""
+    if tiff.read(start, 2) != _JPEG:
+        return None
+    at = start + 2
+    while True:
+        marker, length = struct.unpack(">HH", tiff.read(at, 4))
+        if marker == _RESTART_INTERVAL:
+            return int.from_bytes(tiff.read(at + 4, 2), "big")
+        if marker == _SCAN or not 0xFF01 < marker < 0xFFFF or length < 2:
+            return 0
+        at += 2 + length
 
 
 def _check_tiles(tiff: _Tiff, tags: dict[int, _Tag], width: int, height: int) -> None:

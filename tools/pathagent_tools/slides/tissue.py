@@ -113,7 +113,8 @@ def tissue_of_overview(rgb: Image, um_per_px: float, background: Background) -> 
 
     if background.kind == "white":
         od = optical_density(rgb, background.rgb)
-        pen = _grow(_without_specks(pen_mask(od), 0.01, um_per_px), 24 / um_per_px)
+        strokes = ndimage.binary_opening(pen_mask(od))  # the dark rim of a bubble is a line, not a stroke
+        pen = _grow(_without_specks(strokes, 0.01, um_per_px), 24 / um_per_px)
         density = ndimage.gaussian_filter(od.sum(-1), 6 / um_per_px)
         limits = (0.12, 0.32)
     else:
