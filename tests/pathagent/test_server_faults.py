@@ -265,8 +265,8 @@ def texts_of_the_model(report: Report) -> set[str]:
 
 
 def words_of(server: ModelServer) -> set[str]:
-    """Every string in what the server answered."""
-    return {text for said in server.said for text in strings(json.loads(said))}
+    """Every string in what the server answered, on one line."""
+    return {" ".join(text.split()) for said in server.said for text in strings(json.loads(said))}
 
 
 def strings(value: Any) -> Iterator[str]:

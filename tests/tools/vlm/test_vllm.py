@@ -151,7 +151,7 @@ def test_every_adapter_is_served_once_by_the_names_of_its_roles(profile: Profile
     cards = httpx.get(f"{server.url}/models", trust_env=False).json()["data"]
     tuned = {card["id"]: Path(card["root"]) for card in cards if card["parent"]}
     assert tuned == adapter_folders(profile.vlm.adapters)
-    assert "diagnose+judge" in tuned
+    assert any("+" in name for name in tuned)
 
 
 def test_json_is_spaced_as_in_training(base: OpenAIVLM) -> None:
