@@ -101,35 +101,17 @@ def parity(
     first_seed: FirstSeed = None,
 ) -> None:
     """Compare vLLM with this process: the same recorded prompts, base and adapters, and whole reports."""
-    from contextlib import ExitStack
+    from tempfile import TemporaryDirectory
 
     from pathagent_eval import parity as measure
     from pathagent_eval import recorded
-    from pathagent_tools.encoders.registry import load_encoder
-    from pathagent_tools.vlm.profile import load_profile, open_vlm
-    from pathagent_tools.vlm.serving import running_server
+    from pathagent_tools.vlm.profile import load_profile
 
-    found, encoder = load_profile(profile), load_encoder("embedded")
     first = recorded.FIRST_SEED if first_seed is None else first_seed
-    here = measure.traced(found)
-    runs = recorded.record(range(first, first + slides), here, encoder, out / "work")
-    with ExitStack() as stack:
-        url = vlm_url or stack.enter_context(running_server(found, log=out / "vllm.log")).url
-        served = open_vlm(found, vlm_url=url)
-        rows = measure.table(found, here, served, runs, prompts)
-        reports = measure.reports_through(served, runs, encoder, out / "work")
-        served.close()
-    same = sum(row["same_diagnosis"] for row in reports)
-    result = {
-        "prompts": {
-            name: {k: row[k] for k in ("prompts", "same_json", "by_role")} for name, row in rows.items()
-        },
-        "different": [
-            f"{d['role']} ({d['adapter']}) after {d['parts_after']!r}: {d['tokens_here']}"
-            for row in rows.values()
-            for d in row["different"]
-        ],
-        "prompts_unlike": [text for row in rows.values() for text in row["prompts_unlike"]],
-        "reports_with_the_same_diagnosis": f"{same} of {len(reports)}",
-    }
-    _write(out, "parity", result, [*rows.values(), *reports])
+    seeds = range(first, first + slides)
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as work:
+        rows, reports = measure.run(
+            load_profile(profile), seeds, prompts, Path(work), log=out / "vllm.log", url=vlm_url
+        )
+    _write(out, "parity", measure.summary(rows, reports), [*rows.values(), *reports])

@@ -6,19 +6,23 @@ anything else is a bug.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, get_args
 
-from pathagent_eval.recorded import Recorded, spread
+from pathagent_eval.recorded import Recorded, record, spread
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
-from pathagent_tools.core.protocols import Completion, ModelRequest, Role
+from pathagent_tools.core.protocols import Completion, ModelRequest, Role, SlideEncoder, VisionLanguageModel
 from pathagent_tools.core.records import Report
+from pathagent_tools.encoders.registry import load_encoder
+from pathagent_tools.vlm.adapters import adapter_names
 from pathagent_tools.vlm.grammar import Trace
 from pathagent_tools.vlm.inprocess import TransformersVLM
-from pathagent_tools.vlm.openai import OpenAIVLM
-from pathagent_tools.vlm.profile import Profile, served_name
+from pathagent_tools.vlm.profile import Profile, open_vlm, served_name
+from pathagent_tools.vlm.serving import running_server
+from pathagent_tools.vlm.weights import weights_source
 
 NEAR_TIE = 0.02
 """Two tokens whose probabilities differ by less are a near tie."""
@@ -44,21 +48,21 @@ class Difference(Frozen):
 class TracedVLM(TransformersVLM):
     """The model in this process, with the steps of each answer kept by its prompt."""
 
-    traces: dict[tuple[str, str], tuple[list[str], Trace]]
+    def __init__(self, model: str | Path, **options: Any) -> None:
+        super().__init__(model, **options)
+        self._traces: dict[tuple[str, str], tuple[list[str], Trace]] = {}
 
     def _completion(
         self, request: ModelRequest, trace: Trace, prompt: int, seconds: float, adapter: str | None
     ) -> Completion:
         done = super()._completion(request, trace, prompt, seconds, adapter)
-        if not hasattr(self, "traces"):
-            self.traces = {}
         pieces = [self._text_of(step.token) for step in trace.steps]
-        self.traces[request.role, done.text] = (pieces, trace)
+        self._traces[request.role, done.text] = (pieces, trace)
         return done
 
     def tokens_at(self, role: str, text: str, place: int) -> dict[str, float]:
         """The likeliest tokens, with their probabilities, where `text` reaches character `place`."""
-        pieces, trace = self.traces[role, text]
+        pieces, trace = self._traces[role, text]
         length = 0
         for piece, step in zip(pieces, trace.steps, strict=True):
             length += len(piece)
@@ -68,10 +72,37 @@ class TracedVLM(TransformersVLM):
         return {}
 
 
+def run(
+    profile: Profile, seeds: Sequence[int], prompts: int, work: Path, *, log: Path, url: str | None = None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(`table`, `reports_through`) of one small phantom a seed; a server is started where none is named."""
+    here, encoder = traced(profile), load_encoder(profile.encoder)
+    runs = record(seeds, here, encoder, work)
+    with ExitStack() as stack:
+        address = url or stack.enter_context(running_server(profile, log=log)).url
+        served = open_vlm(profile, vlm_url=address)
+        return table(profile, here, served, runs, prompts), reports_through(served, runs, encoder, work)
+
+
+def summary(rows: Mapping[str, Mapping[str, Any]], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Shares of the same JSON, every difference in one line, and how many reports end alike."""
+    return {
+        "prompts": {
+            name: {k: row[k] for k in ("prompts", "same_json", "by_role")} for name, row in rows.items()
+        },
+        "different": [
+            f"{d['role']} ({d['adapter']}) after {d['parts_after']!r}: here {d['tokens_here']}"
+            for row in rows.values()
+            for d in row["different"]
+        ],
+        "prompts_unlike": [text for row in rows.values() for text in row["prompts_unlike"]],
+        "reports_with_the_same_diagnosis": f"{sum(r['same_diagnosis'] for r in reports)} of {len(reports)}",
+        "reports_with_the_same_claims": f"{sum(r['same_claims'] for r in reports)} of {len(reports)}",
+    }
+
+
 def traced(profile: Profile) -> TracedVLM:
     """The profile's model in this process, as the graph opens it but for the traces."""
-    from pathagent_tools.vlm.weights import weights_source
-
     spec = profile.vlm
     source = weights_source(spec)
     if source is None:
@@ -89,8 +120,6 @@ def traced(profile: Profile) -> TracedVLM:
 
 def roles_of(profile: Profile) -> dict[str | None, list[Role]]:
     """Adapter (None: the base) → the roles that are asked of it."""
-    from pathagent_tools.vlm.adapters import adapter_names
-
     names = adapter_names(profile.vlm.adapters)
     found: dict[str | None, list[Role]] = {}
     for role in get_args(Role):
@@ -99,7 +128,7 @@ def roles_of(profile: Profile) -> dict[str | None, list[Role]]:
 
 
 def compare(
-    here: TracedVLM, served: OpenAIVLM, asked: Sequence[ModelRequest]
+    here: TracedVLM, served: VisionLanguageModel, asked: Sequence[ModelRequest]
 ) -> tuple[list[Difference], list[str]]:
     """(answers whose JSON differs, prompts that are not as long on both sides)."""
     different, unlike = [], []
@@ -128,7 +157,7 @@ def _common(a: str, b: str) -> str:
 
 
 def table(
-    profile: Profile, here: TracedVLM, served: OpenAIVLM, runs: Sequence[Recorded], prompts: int
+    profile: Profile, here: TracedVLM, served: VisionLanguageModel, runs: Sequence[Recorded], prompts: int
 ) -> dict[str, Any]:
     """`prompts` recorded prompts to the base and to each adapter, on both sides."""
     rows: dict[str, Any] = {}
@@ -147,7 +176,7 @@ def table(
 
 
 def reports_through(
-    served: OpenAIVLM, runs: Sequence[Recorded], encoder: Any, work: Path
+    served: VisionLanguageModel, runs: Sequence[Recorded], encoder: SlideEncoder, work: Path
 ) -> list[dict[str, Any]]:
     """The same slides drafted again with the server behind the graph, beside what this process drafted."""
     import pathagent
