@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pathagent_tools.core.errors import ModelError, ModelUnavailableError, UserError
-from pathagent_tools.core.protocols import Completion, ModelRequest
+from pathagent_tools.core.protocols import Completion, ModelRequest, Role
 from pathagent_tools.vlm.chat_format import confidence_of, messages_of, read_answer
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class OpenAIVLM:
         backoff_s: float = 0.5,
         concurrency: int = 8,
         seed: int = 0,
-        adapters: Mapping[str, str] | None = None,
+        adapters: Mapping[Role, str] | None = None,
     ) -> None:
         import httpx
 
