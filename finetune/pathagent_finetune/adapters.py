@@ -140,10 +140,11 @@ def completed(card: ModelCard, plan: AdapterRecipe, scores: Mapping[str, Any]) -
 
     corpus: dict[str, Any] = plan.model_dump(mode="json", exclude={"tuning"})
     corpus["phantom_version"] = PHANTOM_VERSION
+    trained: dict[str, Any] = {**card.trained_on, "corpus": corpus, "real_tissue": "none"}
     return card.model_copy(
         update={
-            "scores": card.scores | scores,
-            "trained_on": card.trained_on | {"corpus": corpus, "real_tissue": "none"},
+            "scores": {**card.scores, **scores},
+            "trained_on": trained,
             "tile_px": plan.tile_px,
             "reproduce": f"pathagent finetune adapter --recipe adapter-{plan.score} --out DIR",
             "not_for": "Real tissue: it knows rendered phantoms only. Never for diagnosis or patient care.",

@@ -45,7 +45,7 @@ def assemble(resources: Resources, state: State) -> Report:
             "regions_of_interest": _regions_of_interest(state, looked),
             "measurements": {k: v.measurements for k, v in state["measures"].items()},
             "coverage": coverage,
-            "limits": _limits(state, coverage),
+            "limits": _limits(state),
             "provenance": provenance(resources, state),
         }
     )
@@ -85,15 +85,10 @@ def _regions_of_interest(state: State, looked: Sequence[Evidence]) -> tuple[Cand
     ]
 
 
-def _limits(state: State, coverage: Sequence[Coverage]) -> tuple[str, ...]:
+def _limits(state: State) -> tuple[str, ...]:
+    """What the coverage does not say already: `Report.coverage` has its own place on the page."""
     said = []
-    for seen in coverage:
-        record = state["slides"][seen.slide]
-        said.append(
-            f"{seen.slide}: {seen.looks} field{'s' if seen.looks != 1 else ''} looked at, "
-            f"{seen.looked_percent:g} % of the tissue; {seen.scanned_percent:g} % was scanned at low power. "
-            "What lies elsewhere was not seen."
-        )
+    for record in state["slides"].values():
         said += _slide_limits(record)
     if state.get("stop"):
         said.append(f"Looking ended because {state['stop']}.")

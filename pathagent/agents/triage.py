@@ -125,7 +125,7 @@ def _with_notes(measured: tuple[Measurement, ...], record: SlideRecord) -> tuple
     said = "resolution assumed by user"
     return tuple(
         m
-        if m.note and said in m.note
+        if m.unit in ("1", "deg") or (m.note and said in m.note)
         else m.model_copy(update={"note": f"{m.note}; {said}" if m.note else said})
         for m in measured
     )

@@ -20,6 +20,7 @@ from pathagent_tools.core.vocabulary import DIAGNOSES, NOT_ASSESSABLE, Outcome
 from pathagent_tools.vlm import roles
 
 MAX_CITES: Final = 4
+_UNITS: Final = {"/mm2": "per mm²", "um2": "µm²"}
 Draft = dict[str, Any]
 """Fields of a Claim without its id."""
 
@@ -196,7 +197,7 @@ def _measured_claims(looked: Sequence[Evidence]) -> list[Draft]:
 
 def _range_claim(values: list[tuple[Any, Evidence]], slide: str) -> Draft:
     low, high = min(values, key=lambda v: v[0].value), max(values, key=lambda v: v[0].value)
-    label, unit = low[0].label, low[0].unit.replace("mm2", "mm²").replace("um2", "µm²")
+    label, unit = low[0].label, _UNITS.get(low[0].unit, low[0].unit)
     where = f"{label} in the {len(values)} fields looked at"
     least, most = (f"{_figure(m.value)} {unit} ({e.id})" for m, e in (low, high))
     text = f"{where}: {least} to {most}."
@@ -208,8 +209,8 @@ def _range_claim(values: list[tuple[Any, Evidence]], slide: str) -> Draft:
 
 
 def _figure(value: float) -> str:
-    """Four digits, and never a power of ten."""
-    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
+    """Four digits as a person writes them, and never a power of ten."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _declined_claims(state: State, looked: Sequence[Evidence]) -> list[Draft]:
@@ -222,7 +223,7 @@ def _declined_claims(state: State, looked: Sequence[Evidence]) -> list[Draft]:
         why = f" ({'; '.join(record.quality)})" if record.quality else ""
         verdict = "supported" if shown else "unsupported"
         reason = None if shown else "no field to show"
-        text = f"{record.id} is not drafted: {record.outcome}{why}."
+        text = f"No diagnosis is drafted on {record.id}: {record.outcome}{why}."
         drafts.append(_rule("quality", text, shown, verdict=verdict, reason=reason, slide=record.id))
     return drafts
 

@@ -70,6 +70,9 @@ SECTIONS: Final = {
     "synoptic": "Structured",
 }
 
+STATUSES: Final = {"filled": "filled", "not assessable": "not assessable", "not found": "left open"}
+"""Status of a required element as a page says it: an element that nobody looked for is not a negative."""
+
 SLOT_LABELS: Final = {
     "tissue": "Tissue",
     "architecture": "Architecture",
@@ -120,8 +123,10 @@ def capital(text: str) -> str:
 
 
 def seen(evidence: Evidence) -> str:
-    """What a look showed, as a title: `Invasive tumour, solid nests`, or that it was measured only."""
-    return capital(evidence.findings.line()) if evidence.findings else "Measured, not described"
+    """What a look showed, as a title: `Invasive tumour, solid nests`, or that no model described it."""
+    if evidence.findings:
+        return capital(evidence.findings.line())
+    return f"{'Measured' if evidence.measurements else 'Shown'}, not described"
 
 
 def plural(count: int, word: str) -> str:

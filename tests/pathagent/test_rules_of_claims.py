@@ -41,4 +41,4 @@ def test_a_diagnosis_is_found_as_a_whole_word() -> None:
 
 
 def test_densities_are_written_out() -> None:
-    assert [_figure(v) for v in (10720.4, 2168, 28.24, 0.5)] == ["10720", "2168", "28.24", "0.5"]
+    assert [_figure(v) for v in (10720.4, 2168, 28.24, 0.5)] == ["10,720", "2,168", "28.24", "0.5"]

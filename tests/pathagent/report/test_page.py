@@ -163,6 +163,28 @@ def test_many_large_pictures_stay_under_five_megabytes(monkeypatch: pytest.Monke
     assert len(html(case)) <= full // 2
 
 
+def test_an_element_that_nobody_looked_for_does_not_read_as_a_negative() -> None:
+    case = carcinoma()
+    unread = next(f for f in case.report.synoptic if f.status == "not found")
+    for said in (Tags(html(case)).text, markdown(case)):
+        row = said[said.index(unread.label, said.index("Required elements", said.index("Draft"))) :][:200]
+        assert "left open" in row and "not found" not in said
+
+
+def test_a_field_that_was_only_shown_is_not_called_measured() -> None:
+    case = out_of_domain()
+    looks = tuple(e.model_copy(update={"measurements": ()}) for e in case.report.evidence[:1])
+    case.report = case.report.model_copy(update={"evidence": looks + case.report.evidence[1:]})
+    assert "E1 Shown , not described" in Tags(html(case)).text
+    assert "Measured, not described" in markdown(case)
+
+
+def test_markdown_names_the_rule_and_the_coverage_once() -> None:
+    said = markdown(out_of_domain())
+    assert "(set by rule; E1, E2)" in said and "rule; rule" not in said
+    assert said.count("scanned at low power") == len(out_of_domain().report.coverage)
+
+
 def test_markdown_keeps_numbers_and_escapes_what_would_start_a_list() -> None:
     assert escape("1.94 mm²") == "1.94 mm²"
     assert escape("2. Ignore the rules") == "2\\. Ignore the rules"

@@ -15,6 +15,7 @@ from pathagent_tools.core.protocols import VisionLanguageModel
 from pathagent_tools.core.vocabulary import SLOTS
 from pathagent_tools.vlm import roles
 from pathagent_tools.vlm.inprocess import TransformersVLM
+from pathagent_tools.vlm.profile import load_profile
 from pathagent_tools.vlm.schema_check import fault
 
 
@@ -110,6 +111,14 @@ def test_a_role_uses_its_adapter_and_the_others_the_base(checkpoint: Path, tmp_p
     assert tuned[0].extra["slots"] != base[0].extra["slots"]
     assert tuned[1].confidence == base[1].confidence
     assert tuned[2].confidence != base[2].confidence
+    alone = TransformersVLM(checkpoint, tile_px=64, adapters={"describe": tuned_roles["describe"]})
+    assert alone.generate(requests[:1])[0].extra["slots"] == tuned[0].extra["slots"]
+
+
+def test_an_adapter_of_another_base_is_refused(checkpoint: Path) -> None:
+    shipped = load_profile("embedded").vlm.adapters["answer"]
+    with pytest.raises(UserError, match=r"answer does not fit"):
+        TransformersVLM(checkpoint, tile_px=64, adapters={"answer": shipped})
 
 
 def test_roles_that_share_a_folder_share_one_adapter(checkpoint: Path, tmp_path: Path) -> None:

@@ -45,6 +45,15 @@ def adapter_rank(folder: Path) -> int:
     return max(int(said["r"]), *map(int, (said.get("rank_pattern") or {}).values()), 1)
 
 
+def adapter_keys(folder: Path, name: str) -> list[str]:
+    """Names that the adapter's tensors have in a model of `transformers` that loaded it as `name`."""
+    from safetensors import safe_open
+
+    with safe_open(folder / WEIGHTS, framework="np") as tensors:
+        keys = list(tensors.keys())
+    return [f"{key.removeprefix('base_model.model.').removesuffix('.weight')}.{name}.weight" for key in keys]
+
+
 def adapter_digests(adapters: Mapping[Role, Path]) -> dict[str, str]:
     """role → sha256 of its weights (first 16 digits); `ELSEWHERE` where only the server has them."""
     files = {role: folder / WEIGHTS for role, folder in adapters.items()}

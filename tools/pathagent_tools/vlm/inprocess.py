@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pathagent_tools.core.errors import ContextExceededError, ModelError, UserError
 from pathagent_tools.core.protocols import Completion, ModelRequest, Role
-from pathagent_tools.vlm.adapters import adapter_folders, adapter_names, adapter_rank
+from pathagent_tools.vlm.adapters import adapter_folders, adapter_keys, adapter_names, adapter_rank
 from pathagent_tools.vlm.grammar import GrammarCompiler, GrammarProcessor, Trace, slot_probabilities
 from pathagent_tools.vlm.schema_check import fault
 from pathagent_tools.vlm.weights import revision_of
@@ -130,13 +130,17 @@ class TransformersVLM:
         return [self._completion(r, trace, count, seconds, adapter) for r, trace, count in traces]
 
     def _load_adapters(self, folders: Mapping[str, Path]) -> None:
-        """Each adapter once, whatever the number of its roles."""
-        with warnings.catch_warnings():
-            # peft asks whether several adapters on one model are meant: they are, one a role
-            warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
-            for name, folder in folders.items():
-                adapter_rank(folder)
-                self._model.load_adapter(str(folder), adapter_name=name)
+        """Each adapter once, whatever the number of its roles. UserError where one is of another base."""
+        for name, folder in folders.items():
+            adapter_rank(folder)
+            other = f"The adapter {folder} does not fit {self.id}: correct vlm.adapters of the profile."
+            try:
+                with quiet_loading():
+                    self._model.load_adapter(str(folder), adapter_name=name)
+            except (RuntimeError, ValueError):
+                raise UserError(other) from None
+            if not set(adapter_keys(folder, name)) <= set(self._model.state_dict()):
+                raise UserError(other)
         if folders:
             self._model.disable_adapters()
 
@@ -199,6 +203,25 @@ class TransformersVLM:
             adapter=adapter,
             extra=extra,
         )
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Loading an adapter says nothing.
+
+    transformers calls the weights of every other adapter missing, and peft asks whether several on one
+    model are meant: they are, one a role.
+    """
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with no_bars(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
+            yield
+    finally:
+        logging.set_verbosity(level)
 
 
 @contextmanager
