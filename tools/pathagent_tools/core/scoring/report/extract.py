@@ -22,6 +22,7 @@ SLOTS: Final = (
 _HEADER = re.compile(r"^\s*([^;:.\n]{3,120})(?:;|\n)")
 _PRIMARY = re.compile(r"(?:from|of) (?:the |a )?$|^ (?:primary|origin)", re.IGNORECASE)
 _SIDE = re.compile(r"\b(left|right|bilateral)\b(?! angle)", re.IGNORECASE)
+_TYPES = re.compile(r"\btypes?:\s*([a-z ,]+)", re.IGNORECASE)
 _POSITIVE = r"(?:positiv\w*|\b3\s?\+|expressed|overexpress\w*|amplified|reactive|detected)"
 _NEGATIVE = (
     r"(?:negativ\w*|\b[01]\+|\b0\b|not (?:expressed|detected|amplified)|loss of expression|wild[- ]type)"
@@ -85,6 +86,8 @@ def _architecture(text: str, clauses: Clauses) -> Iterator[Fact]:
     for hit in longest_hits("architecture", text):
         if clauses.polarity(hit.start, hit.end) == "present":
             yield Fact("architecture", hit.key)
+    for listed in _TYPES.finditer(text):
+        yield from (Fact("architecture", hit.key) for hit in longest_hits("types", listed[1]))
 
 
 def _biomarkers(text: str, clauses: Clauses) -> Iterator[Fact]:

@@ -16,7 +16,7 @@ _GLEASON = re.compile(
 )
 _GROUP = re.compile(r"\b(?:grade group|isup(?: grade)?|who grade group)[\s:]*([1-5])\b", re.I)
 _GRADE = re.compile(
-    r"(?<!nuclear )\bgrade(?: group)?[\s:]*(?:is |of )?([1-4]|iv|i{1,3})\b(?!\s*[+/])|\bG([1-4])\b", re.I
+    r"(?<!nuclear )(?<!high[ -])(?<!low[ -])\bgrade(?: group)?[\s:]*(?:is |of )?([1-4]|iv|i{1,3})\b(?!\s*[+/])|\bG([1-4])\b", re.I
 )
 _FUHRMAN = re.compile(r"fuhrman(?: nuclear)?(?: grade)?[\s:]*([1-4]|iv|i{1,3})\b", re.I)
 _DIFFERENTIATION = re.compile(
