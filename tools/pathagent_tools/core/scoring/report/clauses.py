@@ -12,7 +12,9 @@ from typing import Literal
 
 Polarity = Literal["present", "absent", "uncertain"]
 
-_BREAK = re.compile(r"[;\n\r\v\f\u2028\u2029]+|(?<=[^\d\s])[.!?](?=\s|$)|(?<=\d)\.(?=\s|$)|\s\d+[.)]\s|\s-\s")
+_BREAK = re.compile(
+    r"[;\n\r\v\f\u2028\u2029]+|(?<=[^\d\s])(?<!\b[A-Z])[.!?](?=\s|$)|(?<=\d)\.(?=\s|$)|\s\d+[.)]\s|\s-\s"
+)
 _NO = re.compile(
     r"\b(no(?! special type)(?! longer)|not|without|absen(t|ce) of|free of|free from|negative for|lack\w* of"
     r"|lacks|lacking|devoid of|neither|nor|never|nil|exclud\w+)\b",
@@ -32,13 +34,15 @@ _NO_AFTER = re.compile(
 _STATED = re.compile(r"\b(present|seen|identified|found|noted|observed|exists?|positive)\b|,", re.IGNORECASE)
 _MAYBE = re.compile(
     r"\b(suspicious (for|of)|suspected|suspicion of|possibl[ey]|probabl[ey]|likely|suggest\w*( of)?|may (be|represent)"
-    r"|cannot exclude|can ?not rule out|rule out|r/o|questionable|equivocal for|versus)\b|, favou?r(ing)?\b|\?",
+    r"|cannot exclude|can ?not rule out|rule out|r/o|questionable|equivocal for|versus"
+    r"|differential (diagnosis )?includes)\b|, favou?r(ing)?\b|\?",
     re.IGNORECASE,
 )
 _MAYBE_AFTER = re.compile(
     r"^[\w\s-]{0,20}\b(can ?not be (ruled out|excluded)|is (suspected|possible|likely)|not excluded)|^\s?\?",
     re.IGNORECASE,
 )
+_LISTED = re.compile(r"(?:[^:]*,)?[^:,]*\b(?:or|nor)\b", re.IGNORECASE)
 _REACH = 70
 """Characters that a cue reaches forward."""
 
@@ -66,14 +70,14 @@ class Clauses:
         """What is said of the term at `start:end`."""
         first, last = self.around(start)
         before, after = self.text[first:start][-_REACH * 2 :], self.text[end : max(end, last)]
-        if _reaches(_NO, before) or _denied_after(after):
-            return "absent"
-        if _reaches(_MAYBE, before) or _MAYBE_AFTER.search(after):
+        if _MAYBE_AFTER.search(after):
             return "uncertain"
-        return "present"
+        if _reaches(_NO, before, after) or _denied_after(after):
+            return "absent"
+        return "uncertain" if _reaches(_MAYBE, before, after) else "present"
 
 
-def _reaches(cue: re.Pattern[str], before: str) -> bool:
+def _reaches(cue: re.Pattern[str], before: str, after: str) -> bool:
     """Whether the last cue reaches the end of `before`: near, no stop, a comma only inside an `or` list."""
     *_, last = (None, *cue.finditer(before))
     if last is None:
@@ -81,7 +85,7 @@ def _reaches(cue: re.Pattern[str], before: str) -> bool:
     gap = before[last.end() :]
     if len(gap) > _REACH or _STOPS.search(gap):
         return False
-    return "," not in gap or bool(re.search(r"\b(or|nor)\b", gap))
+    return "," not in gap or bool(_LISTED.search(gap) or _LISTED.match(after))
 
 
 def _denied_after(after: str) -> bool:

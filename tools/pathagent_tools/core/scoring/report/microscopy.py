@@ -12,7 +12,8 @@ _LEVEL = r"(low|intermediate|high)"
 _NUCLEAR = re.compile(
     rf"\b{_LEVEL}[- ]?(?:nuclear[- ])?(?:grade )?(?:nuclei|nuclear grade|cytolog\w+|atypia)\b"
     rf"|\bnuclear[- ]grade\s*:?\s*(?:is |of )?L?{_LEVEL}\b"
-    rf"|\b(?:nuclei|nuclear (?:pleomorphism|atypia)|atypia)\b[^.;:\d]{{0,40}}?:?[\s(]*\b{_LEVEL}\b(?=[- ]grade|[;.,)]|\s*$)",
+    rf"|\b(?:nuclei|nuclear (?:pleomorphism|atypia)|atypia)\b[^.;:\d]{{0,40}}?:?[\s(]*\b{_LEVEL}\b"
+    r"(?=[- ]grade|[;.,)]|\s*$)",
     re.IGNORECASE,
 )
 _MITOSES = re.compile(r"\b(?:mitos[ie]s|mitotic (?:figures?|count|activity|rate|index))\b", re.IGNORECASE)
@@ -20,7 +21,8 @@ _MANY = re.compile(
     r"\b(many|frequent|numerous|brisk|abundant|abound|high(?![- ]grade)|increased)\b", re.IGNORECASE
 )
 _FEW = re.compile(
-    r"\b(few|occasional|scattered|rare|some|infrequent|odd|low(?![- ]grade)|sparse|single)\b", re.IGNORECASE
+    r"\b(few|occasional|scattered|rare|some|infrequent|odd|scarce|low(?![- ]grade)|sparse|single)\b",
+    re.IGNORECASE,
 )
 _NECROSIS = re.compile(r"(?<!fat )\b(?:necrosis|necrotic|comedonecrosis)\b", re.IGNORECASE)
 _INFLAMED = re.compile(

@@ -16,7 +16,9 @@ _GLEASON = re.compile(
 )
 _GROUP = re.compile(r"\b(?:grade group|isup(?: grade)?|who grade group)[\s:]*([1-5])\b", re.I)
 _GRADE = re.compile(
-    r"(?<!nuclear )(?<!high[ -])(?<!low[ -])\bgrade(?: group)?[\s:]*(?:is |of )?([1-4]|iv|i{1,3})\b(?!\s*[+/])|\bG([1-4])\b", re.I
+    r"(?<!nuclear )(?<!high[ -])(?<!low[ -])"
+    r"\bgrade(?: group)?[\s:]*(?:is |of )?([1-4]|iv|i{1,3})\b(?!\s*[+/])|\bG([1-4])\b",
+    re.I,
 )
 _FUHRMAN = re.compile(r"fuhrman(?: nuclear)?(?: grade)?[\s:]*([1-4]|iv|i{1,3})\b", re.I)
 _DIFFERENTIATION = re.compile(
@@ -50,11 +52,12 @@ _NODE_COUNTS = (
     re.compile(r"\bnodes?\b[^.;\n]{0,30}?\(?\b(\d{1,3})\s*/\s*(\d{1,3})\)?", re.I),
 )
 _NODES = re.compile(r"\b(?:lymph )?nodes?\b", re.I)
-_LENGTH = re.compile(r"(\d+(?:[.,]\d+)?)\s*(mm|cm)\b", re.I)
+_LENGTH = re.compile(r"((?:\d+(?:[.,]\d+)?\s*[x×]\s*){0,2}\d+(?:[.,]\d+)?)\s*(mm|cm)\b", re.I)
 _VOLUME = re.compile(r"\btumou?r volume[\s:]*(?:of |is )?(\d+(?:\.\d+)?)\s*%", re.I)
 _PATTERN = re.compile(r"\bgleason pattern\s*([45])[\s:]*(\d+(?:\.\d+)?)\s*%", re.I)
 _PIECES = re.compile(
-    r"\b(\d+) (?:tissue )?(?:pieces|fragments|cores)\b|\b(?:pieces|fragments|cores)(?: received)?\s*:\s*(\d+)",
+    r"(?<!of )\b(\d+) (?:tissue )?(?:pieces|fragments|cores)\b"
+    r"|\b(?:pieces|fragments|cores)(?: received)?\s*:\s*(\d+)",
     re.I,
 )
 _MARGIN_INVOLVED = re.compile(r"\b(involved|positive|at the|extends? to|reach\w*|present at)\b", re.I)
@@ -138,13 +141,15 @@ def margins(text: str, clauses: Clauses) -> Iterator[Fact]:
 
 def measurements(text: str, clauses: Clauses) -> Iterator[Fact]:
     """Slot `measurement`: lengths in mm (the largest of a clause), shares in %, pieces of tissue."""
-    longest: dict[tuple[int, int], float] = {}
+    longest: dict[tuple[int, str], float] = {}
     for match in _LENGTH.finditer(text):
-        clause = clauses.around(match.start())
-        mm = float(match[1].replace(",", ".")) * (10 if match[2].lower() == "cm" else 1)
-        longest[clause] = max(mm, longest.get(clause, 0.0))
-    for (first, last), mm in longest.items():
-        yield Fact("measurement", f"{_measured(text[first:last])} mm", f"{mm:g}")
+        first, last = clauses.around(match.start())
+        what = _measured(text[first : match.start()].split(",")[-1] + text[match.end() : last].split(",")[0])
+        sides = [float(side.replace(",", ".")) for side in re.findall(r"[\d.,]+", match[1])]
+        mm = max(sides) * (10 if match[2].lower() == "cm" else 1)
+        longest[first, what] = max(mm, longest.get((first, what), 0.0))
+    for (_, what), mm in longest.items():
+        yield Fact("measurement", f"{what} mm", f"{mm:g}")
     yield from (Fact("measurement", "tumour volume %", _plain(m[1])) for m in _VOLUME.finditer(text))
     yield from (
         Fact("measurement", f"Gleason pattern {m[1]} %", _plain(m[2])) for m in _PATTERN.finditer(text)
@@ -152,10 +157,10 @@ def measurements(text: str, clauses: Clauses) -> Iterator[Fact]:
     yield from (Fact("measurement", "pieces", m[1] or m[2]) for m in _PIECES.finditer(text))
 
 
-def _measured(clause: str) -> str:
+def _measured(words_around: str) -> str:
     """What a length speaks of, by the words around it."""
     for name, words in {"margin": "margin", "depth": "depth|breslow|thick", "length": "length"}.items():
-        if re.search(words, clause, re.I):
+        if re.search(words, words_around, re.I):
             return name
     return "size"
 
