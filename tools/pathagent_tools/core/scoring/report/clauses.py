@@ -27,13 +27,15 @@ _STOPS = re.compile(
 )
 _NO_AFTER = re.compile(
     r"^(?P<gap>(?:[\s,]+(?!not\b|absent|nil|none|no\b)[\w-]+){0,4}?)\s*[:=]?\s*(?:is|are|was|were|been)?\s*"
-    r"(?:not (?:\w+ )?(?:seen|identified|found|present|detected|observed|noted|evident|apparent|included|a feature)"
+    r"(?:not (?:\w+ )?(?:seen|identified|found|present|detected|observed|noted|evident|apparent|included"
+    r"|a feature)"
     r"|absent|nil|none|no|negative|wanting|lacking|unremarkable|excluded)\b",
     re.IGNORECASE,
 )
 _STATED = re.compile(r"\b(present|seen|identified|found|noted|observed|exists?|positive)\b|,", re.IGNORECASE)
 _MAYBE = re.compile(
-    r"\b(suspicious (for|of)|suspected|suspicion of|possibl[ey]|probabl[ey]|likely|suggest\w*( of)?|may (be|represent)"
+    r"\b(suspicious (for|of)|suspected|suspicion of|possibl[ey]|probabl[ey]|likely|suggest\w*( of)?"
+    r"|may (be|represent)"
     r"|cannot exclude|can ?not rule out|rule out|r/o|questionable|equivocal for|versus"
     r"|differential (diagnosis )?includes)\b|, favou?r(ing)?\b|\?",
     re.IGNORECASE,
@@ -79,10 +81,10 @@ class Clauses:
 
 def _reaches(cue: re.Pattern[str], before: str, after: str) -> bool:
     """Whether the last cue reaches the end of `before`: near, no stop, a comma only inside an `or` list."""
-    *_, last = (None, *cue.finditer(before))
-    if last is None:
+    cues = list(cue.finditer(before))
+    if not cues:
         return False
-    gap = before[last.end() :]
+    gap = before[cues[-1].end() :]
     if len(gap) > _REACH or _STOPS.search(gap):
         return False
     return "," not in gap or bool(_LISTED.search(gap) or _LISTED.match(after))

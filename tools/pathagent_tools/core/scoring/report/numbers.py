@@ -135,8 +135,8 @@ def margins(text: str, clauses: Clauses) -> Iterator[Fact]:
         elif involved:
             denied = clauses.polarity(first, first) == "absent" or re.search(r"\b(no|not)\b", clause, re.I)
             yield Fact("margin", "margin", "free" if denied else "involved")
-    if match := re.search(r"\bR([012])\b(?= resection|\)|,|\.|$)", text):
-        yield Fact("margin", "margin", "free" if match[1] == "0" else "involved")
+    if resected := re.search(r"\bR([012])\b(?= resection|\)|,|\.|$)", text):
+        yield Fact("margin", "margin", "free" if resected[1] == "0" else "involved")
 
 
 def measurements(text: str, clauses: Clauses) -> Iterator[Fact]:
