@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, Final, Literal
 
+from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.scoring.texts import Tokens, flat, java_on_path, missing_extra, tokenised
 
@@ -146,6 +147,27 @@ METRICS: Final[dict[str, Callable[[Texts, Sequence[str]], list[TextScore]]]] = {
     "rouge_score": lambda h, r: [rouge_score(h, r)],
 }
 """Name on the command line → its scores."""
+
+
+def check_metrics(names: str) -> list[str]:
+    """The scores that a comma-separated list names, each ready to run. `facts` is the fact-level score.
+
+    UserError on an unknown name, and where the packages behind one are missing.
+    """
+    wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    unknown = [name for name in wanted if name not in ("facts", *METRICS)]
+    if unknown or not wanted:
+        known = ", ".join(("facts", *METRICS))
+        raise UserError(f"Unknown metric {', '.join(unknown) or 'list'!r}. Known: {known}.")
+    for name in wanted:
+        if name in METRICS:
+            METRICS[name](["two", "words"], ["two words", "some words"]) if name != "meteor" else _java()
+    return wanted
+
+
+def _java() -> None:
+    with java_on_path():
+        _imported("pycocoevalcap.meteor.meteor", "Meteor")
 
 
 class _NoSynonyms:
