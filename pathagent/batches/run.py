@@ -68,7 +68,8 @@ def run_batch(
     out.mkdir(parents=True, exist_ok=True)
     with open_table(out, shard) as table:
         table.begin(settings)
-        jobs = [Job(case=case, settings=settings, out=str(out), threads=threads) for case in mine]
+        alone = [case.model_copy(update={"reference": None}) for case in mine]
+        jobs = [Job(case=case, settings=settings, out=str(out), threads=threads) for case in alone]
         plan = _plan(table, jobs, retry_failed=retry_failed)
         if planned is not None:
             planned(plan)

@@ -17,12 +17,13 @@ def refuse(*_, **__):
 socket.socket.connect = socket.create_connection = refuse
 import evaluate
 from pathagent_tools.core.scoring import ngrams
+from pathagent_tools.core.scoring.report.score import fact_f1
 name, said, wanted = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
 metric = evaluate.load(f"eval/metrics/pathagent_{name}")
 metric.add_batch(predictions=said[:1], references=wanted[:1])
 metric.add_batch(predictions=said[1:], references=wanted[1:])
 got = metric.compute()
-score = getattr(ngrams, name)(said, wanted)
+score = (getattr(ngrams, name, None) or fact_f1)(said, wanted)
 assert (got[score.name], got["items"], got["signature"], got["missing"]) == (
     score.value, list(score.items), score.signature, 1), got
 print("same")
@@ -33,6 +34,7 @@ def test_every_score_has_its_module() -> None:
     assert MODULES == [
         "pathagent_bleu",
         "pathagent_cider",
+        "pathagent_fact_f1",
         "pathagent_meteor",
         "pathagent_meteor_nltk",
         "pathagent_rouge_l",
@@ -40,7 +42,8 @@ def test_every_score_has_its_module() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["bleu", "cider", "rouge_l", "meteor_nltk", pytest.param("meteor", marks=pytest.mark.slow)]
+    "name",
+    ["bleu", "fact_f1", "cider", "rouge_l", "meteor_nltk", pytest.param("meteor", marks=pytest.mark.slow)],
 )
 def test_a_module_loads_by_path_and_gives_the_same_score(name: str, tmp_path: Path) -> None:
     import json
