@@ -84,7 +84,7 @@ def score_predictions(
 
 
 def _matched(predictions: Path, references: Path) -> Scored:
-    """The two tables side by side. A case without a prediction has failed; one that nobody asked is an error."""
+    """The two tables side by side. A case without a prediction has failed; a stranger is an error."""
     wanted, said = read_references(references), read_predictions(predictions)
     strangers = sorted(set(said) - set(wanted))
     if strangers:

@@ -20,7 +20,8 @@ from pathagent.batches.run import run_batch
 from pathagent.cli import run
 from pathagent_tools.core.errors import ModelUnavailableError, UserError
 
-TRIAGE = SETTINGS.model_copy(update={"stages": "triage,measure"})
+TRIAGE = SETTINGS.model_copy(update={"stages": "triage"})
+MEASURE = SETTINGS.model_copy(update={"stages": "triage,measure"})
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_the_reference_never_reaches_a_worker(lesion_slide: Path, tmp_path: Path
 
 
 def test_stages_stop_before_any_look(cases: list[BatchCase], tmp_path: Path) -> None:
-    results = finished(cases, tmp_path / "out")
+    results = finished(cases, tmp_path / "out", settings=MEASURE)
     assert results["A"].outcome == "readable"
     found = json.loads((tmp_path / "out/cases/C/triage.json").read_text())
     assert [s["id"] for s in found["slides"]] == ["S1", "S2"]
@@ -118,9 +119,8 @@ def test_an_mpp_of_the_manifest_counts_for_its_slide_alone(plain_slide: Path, tm
 def test_what_kills_hangs_or_starves_a_worker_costs_one_row(plain_slide: Path, tmp_path: Path) -> None:
     paths = {name: Path(shutil.copy(plain_slide, tmp_path / f"{name}.tiff")) for name in POISON}
     cases = [case(name, path) for name, path in paths.items()]
-    triage = TRIAGE.model_copy(update={"stages": "triage"})
     engine = ProcessEngine(workers=1, timeout_s=40)
-    results = finished(cases, tmp_path / "out", engine, triage, work=poisoned_work)
+    results = finished(cases, tmp_path / "out", engine, work=poisoned_work)
     assert {name: result.kind for name, result in results.items()} == POISON
 
 
