@@ -62,6 +62,11 @@ def batch(
     from pathagent.batches.call import batch as run
     from pathagent.batches.run import write_results
 
+    if score and (stages != "all" or shard):
+        raise UserError(
+            "Scores need the reports of all cases: leave --stages and --shard out, or score finished parts "
+            "with: pathagent eval score OUT/predictions.jsonl --references REFS -o scores"
+        )
     cases = _cases(manifest, references, score=score)
     scorer = _scorer(metrics) if score else None
     with _shown() as (planned, shown):

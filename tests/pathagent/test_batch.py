@@ -242,6 +242,40 @@ def test_the_command_ends_with_3_where_some_failed(
     assert run([*command[:2], *command[3:]]) == 0
 
 
+def test_scores_are_refused_before_work_where_they_cannot_be(
+    lesion_slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "cases.csv"
+    manifest.write_text(f"case,slide,reference\nA,{lesion_slide},Adenoma\nB,b.svs,\n")
+    command = ["batch", str(manifest), "-o", str(tmp_path / "out"), "--score"]
+    for more, said in {
+        "--metrics facts": "1 of 2 cases have no reference, B first",
+        "--stages triage": "Scores need the reports",
+        "--shard 1/2": "Scores need the reports",
+    }.items():
+        assert run([*command, *more.split()]) == 2
+        assert said in capsys.readouterr().err
+    manifest.write_text(f"case,slide,reference\nA,{lesion_slide},Adenoma\n")
+    assert run([*command, "--metrics", "blue"]) == 2
+    assert "Unknown metric 'blue'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_scored_batch_says_how_far_its_reports_agree(
+    lesion_slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pathagent.batches.call.ProcessEngine", lambda *_: Inline())
+    (tmp_path / "refs.csv").write_text('case,reference\nlesion,"Adenocarcinoma, grade 3."\n')
+    command = ["batch", str(lesion_slide), "-o", str(tmp_path / "out"), "--profile", PROFILE, "--looks", "4"]
+    command += ["--score", "--references", str(tmp_path / "refs.csv"), "--metrics", "facts,rouge_l"]
+    assert run([*command, "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert scores["slots"]["diagnosis"]["recall"]["value"] == 1
+    assert scores["slots"]["grade"]["recall"]["value"] == 0
+    assert scores["errors"]["numeric_errors"]["count"] == 1
+    assert (tmp_path / "out/scores/scores.md").is_file()
+
+
 def test_a_filled_or_read_only_folder_is_refused(lesion_slide: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full/mine.txt").touch()
