@@ -116,22 +116,20 @@ def test_an_mpp_of_the_manifest_counts_for_its_slide_alone(plain_slide: Path, tm
     assert found[1]["mpp_source"] != "csv"
 
 
-def test_what_kills_hangs_or_starves_a_worker_costs_one_row(plain_slide: Path, tmp_path: Path) -> None:
-    paths = {name: Path(shutil.copy(plain_slide, tmp_path / f"{name}.tiff")) for name in POISON}
-    cases = [case(name, path) for name, path in paths.items()]
-    engine = ProcessEngine(workers=1, timeout_s=40)
-    results = finished(cases, tmp_path / "out", engine, work=poisoned_work)
+POISON = {"good": "", "abort": "aborted", "killed": "out of memory", "greedy": "out of memory", "good2": ""}
+
+
+def test_what_kills_or_starves_a_worker_costs_one_row(plain_slide: Path, tmp_path: Path) -> None:
+    cases = [case(name, shutil.copy(plain_slide, tmp_path / f"{name}.tiff")) for name in POISON]
+    results = finished(cases, tmp_path / "out", ProcessEngine(), work=poisoned_work)
     assert {name: result.kind for name, result in results.items()} == POISON
 
 
-POISON = {
-    "good": "",
-    "abort": "aborted",
-    "killed": "out of memory",
-    "greedy": "out of memory",
-    "hang": "timeout",
-    "good2": "",
-}
+def test_a_case_that_hangs_is_stopped_in_time(plain_slide: Path, tmp_path: Path) -> None:
+    engine = ProcessEngine(timeout_s=5)
+    results = finished([case("hang", plain_slide)], tmp_path / "out", engine, work=poisoned_work)
+    assert results["hang"].kind == "timeout"
+    assert "--timeout" in results["hang"].reason
 
 
 def test_a_stopped_batch_goes_on_and_does_nothing_twice(cases: list[BatchCase], tmp_path: Path) -> None:
