@@ -1,6 +1,6 @@
 """A driver in a process of its own, to be killed: runs the batch whose cases stand in a JSON file.
 
-Arguments: cases.json, out, workers.
+Arguments: cases.json, out, workers, stages.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathagent.batches.engine import ProcessEngine
 from pathagent.batches.run import run_batch
 
 if __name__ == "__main__":
-    listed, out, workers = sys.argv[1:]
+    listed, out, workers, stages = sys.argv[1:]
     cases = [BatchCase.model_validate(case) for case in json.loads(Path(listed).read_text())]
-    settings = SETTINGS.model_copy(update={"stages": "triage,measure"})
+    settings = SETTINGS.model_copy(update={"stages": stages})
     engine = ProcessEngine(int(workers), timeout_s=600)
     for result in run_batch(cases, settings, Path(out), engine, work=tiny_work):
         print(result.case, result.state, flush=True)

@@ -23,11 +23,11 @@ HERE = Path(__file__).parent
 WORKERS = 2
 
 
-def start(cases: list[BatchCase], out: Path, workers: int = WORKERS) -> subprocess.Popen[str]:
+def start(cases: list[BatchCase], out: Path, stages: str, workers: int = WORKERS) -> subprocess.Popen[str]:
     listed = out.with_suffix(".json")
     listed.write_text(json.dumps([c.model_dump() for c in cases]))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(HERE)])}
-    command = [sys.executable, str(HERE / "batch_driver.py"), str(listed), str(out), str(workers)]
+    command = [sys.executable, str(HERE / "batch_driver.py"), str(listed), str(out), str(workers), stages]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
@@ -44,9 +44,9 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def killed_after(cases: list[BatchCase], out: Path, results: int) -> None:
+def killed_after(cases: list[BatchCase], out: Path, stages: str, results: int) -> None:
     """Run the batch until some results are out, kill its driver, and wait until no worker is left."""
-    driver = start(cases, out)
+    driver = start(cases, out, stages)
     assert driver.stdout is not None
     for _ in range(results):
         assert driver.stdout.readline()
@@ -60,10 +60,10 @@ def killed_after(cases: list[BatchCase], out: Path, results: int) -> None:
         time.sleep(0.05)
 
 
-def whole(cases: list[BatchCase], out: Path, workers: int = WORKERS) -> float:
+def whole(cases: list[BatchCase], out: Path, stages: str) -> float:
     """Run the batch to its end; seconds."""
     started = time.monotonic()
-    driver = start(cases, out, workers)
+    driver = start(cases, out, stages)
     driver.communicate(timeout=3000)
     assert driver.returncode == 0
     return time.monotonic() - started
@@ -87,13 +87,13 @@ def slides(folder: Path, n: int, poisoned: int) -> list[BatchCase]:
     return cases
 
 
-def check(tmp_path: Path, n: int, poisoned: int) -> None:
+def check(tmp_path: Path, n: int, poisoned: int, stages: str) -> None:
     cases = slides(tmp_path, n, poisoned)
     out = tmp_path / "killed"
-    killed_after(cases, out, n // 4)
+    killed_after(cases, out, stages, n // 4)
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("cases/*/case.json")}
-    killed_after(cases, out, n // 4)
-    seconds = whole(cases, out)
+    killed_after(cases, out, stages, n // 4)
+    seconds = whole(cases, out, stages)
     rows = all_rows(out)
     again = [path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp]
     begun_twice = sum(row.attempts - 1 for row in rows.values())
@@ -104,10 +104,10 @@ def check(tmp_path: Path, n: int, poisoned: int) -> None:
     assert len(rows) == n
     assert {row.state for row in rows.values()} == {"done", "failed"}
     assert sum(row.state == "failed" for row in rows.values()) == poisoned
-    whole(cases, tmp_path / "whole")
+    whole(cases, tmp_path / "whole", stages)
     assert table(out) == table(tmp_path / "whole")
 
 
 @pytest.mark.slow
 def test_a_batch_of_60_whose_driver_is_killed_twice_ends_in_the_same_table(tmp_path: Path) -> None:
-    check(tmp_path, 60, 3)
+    check(tmp_path, 60, 3, "triage,measure")
