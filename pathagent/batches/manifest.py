@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import difflib
 import glob
+import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -80,7 +81,7 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text. Save the table as CSV UTF-8 and give it again.") from None
-    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     columns = {
         name: _ALIASES.get(name.strip().lower(), name.strip().lower()) for name in reader.fieldnames or ()
     }

@@ -14,7 +14,7 @@ from pathagent.batches.engine import Engine
 from pathagent.batches.jobs import JobTable, Row, all_rows, open_table
 from pathagent.batches.manifest import shard_of
 from pathagent.batches.summary import write_summary
-from pathagent.batches.work import RESULT_NAME, work
+from pathagent.batches.work import NO_MODELS, RESULT_NAME, work
 from pathagent.output_folder import check_folder
 from pathagent_tools.core.errors import ModelUnavailableError, UserError
 from pathagent_tools.core.files import write_text_atomic
@@ -136,6 +136,9 @@ def _run(
             if result.kind == "model unavailable":
                 table.wait(job.case.name)
                 raise ModelUnavailableError(result.reason)
+            if result.kind == NO_MODELS:
+                table.wait(job.case.name)
+                raise UserError(result.reason)
             result = result.model_copy(update={"attempts": attempts[job.case.name]})
             table.finish(result)
             if result.state == "failed":

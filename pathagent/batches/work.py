@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pathagent.batches.case import CaseResult, Job, Settings
 from pathagent.batches.engine import failed
 from pathagent.output_folder import whole_folder
-from pathagent_tools.core.errors import PathAgentError
+from pathagent_tools.core.errors import PathAgentError, UserError
 from pathagent_tools.core.files import write_text_atomic
 from pathagent_tools.core.protocols import SlideEncoder, VisionLanguageModel
 from pathagent_tools.core.records import Report
@@ -31,10 +31,16 @@ if TYPE_CHECKING:
 
 RESULT_NAME: Final = "case.json"
 """Last file of a finished case: proves that it is whole."""
+NO_MODELS: Final = "no models"
+"""Kind of a failure that would be every case's: the batch stops at it."""
 TRIAGE_NAME: Final = "triage.json"
 THUMBNAIL_PX: Final = 160
 SCORED_SECTIONS: Final = ("diagnosis", "microscopy", "answer")
 """Sections of a report whose sentences are scored: measurements and limits are not what a reader signs."""
+
+
+class ModelsMissingError(UserError):
+    """The profile's models cannot be loaded: no case of the batch can be run."""
 
 
 def work(job: Job) -> CaseResult:
@@ -49,6 +55,8 @@ def work(job: Job) -> CaseResult:
         write_text_atomic(job.folder / RESULT_NAME, result.model_dump_json(indent=2) + "\n")
     except MemoryError as error:
         return failed(job, "out of memory", str(error) or "The worker ran out of memory.", **_cost(started))
+    except ModelsMissingError as error:
+        return failed(job, NO_MODELS, str(error), **_cost(started))
     except PathAgentError as error:
         return failed(job, error.kind, str(error), **_cost(started))
     except Exception as error:  # noqa: BLE001 - the batch's boundary: any failure of a case is its row
@@ -78,7 +86,7 @@ def _cost(started: float) -> dict[str, Any]:
 def _report(job: Job) -> CaseResult:
     from pathagent.api import draft_report
 
-    vlm, encoder = models(job.settings, job.threads)
+    vlm, encoder = _loaded(job)
     with _resolutions(job) as resolution:
         draft = draft_report(
             [slide.path for slide in job.case.slides],
@@ -135,7 +143,7 @@ def _opened(job: Job, **resolution: Any) -> Resources:
     from pathagent.state import Case, SlideInput
     from pathagent_tools.vlm.profile import load_profile
 
-    vlm, encoder = models(job.settings, job.threads)
+    vlm, encoder = _loaded(job)
     slides = tuple(SlideInput(id=f"S{i}", path=s.path) for i, s in enumerate(job.case.slides, 1))
     return Resources(
         case=Case(slides=slides, seed=job.settings.seed, **resolution),
@@ -165,6 +173,13 @@ def _done(job: Job, **found: str) -> CaseResult:
     folder = job.folder.relative_to(job.out)
     known = {"case": job.case.name, "slides": len(job.case.slides), "digest": job.digest}
     return CaseResult.model_validate({**known, **found, "state": "done", "folder": str(folder)})
+
+
+def _loaded(job: Job) -> tuple[VisionLanguageModel, SlideEncoder]:
+    try:
+        return models(job.settings, job.threads)
+    except UserError as error:
+        raise ModelsMissingError(str(error)) from error
 
 
 @cache

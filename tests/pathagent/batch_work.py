@@ -11,6 +11,7 @@ from stand_ins import PROFILE, ColourEncoder, LookingModel, gone_after
 
 from pathagent.batches import work as real
 from pathagent.batches.case import BatchCase, BatchSlide, CaseResult, Job, Settings
+from pathagent_tools.core.errors import UserError
 
 SETTINGS = Settings(profile=PROFILE)
 LOOKED = LookingModel(), ColourEncoder()
@@ -60,6 +61,16 @@ class Inline:
             if len(self.given) > self.stop_after:
                 raise KeyboardInterrupt
             yield job, self.work(job)
+
+
+def without_weights(job: Job) -> CaseResult:
+    """A worker whose profile has no weights."""
+    real.models = _no_weights  # type: ignore[assignment]
+    return real.work(job)
+
+
+def _no_weights(settings: Settings, threads: int) -> None:
+    raise UserError("There are no weights in adapters/. Type: pathagent doctor")
 
 
 def server_gone(job: Job) -> CaseResult:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from batch_work import SETTINGS, Inline, case, poisoned_work, server_gone
+from batch_work import SETTINGS, Inline, case, poisoned_work, server_gone, without_weights
 from stand_ins import PROFILE
 
 import pathagent
@@ -209,6 +209,14 @@ def test_a_server_that_goes_away_stops_the_batch_and_fails_no_case(
         finished(cases, out, Inline(server_gone), SETTINGS)
     assert table(out) == []
     assert len(finished(cases, out, settings=SETTINGS)) == 3
+
+
+def test_missing_models_stop_the_batch_and_fail_no_case(cases: list[BatchCase], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match="no weights"):
+        finished(cases, out, Inline(without_weights))
+    assert table(out) == []
+    assert {row.state for row in all_rows(out).values()} == {"waiting"}
 
 
 def test_results_come_as_they_end_and_input_is_checked_at_once(lesion_slide: Path, tmp_path: Path) -> None:

@@ -85,9 +85,9 @@ def test_two_slides_of_one_name_need_a_manifest(tmp_path: Path) -> None:
 
 def test_references_must_match_the_cases(tmp_path: Path) -> None:
     cases = read_manifest(written(tmp_path, "case,slide\nA,a.svs\nB,b.svs\n"))
-    table = written(tmp_path, "case,reference,patient\nA,Adenoma,P1\nB,Carcinoma,\n", "refs.csv")
+    table = written(tmp_path, "case,reference,patient\nA,Adenoma\u2028G1,P1\nB,Carcinoma,\n", "refs.csv")
     assert [(c.reference, c.patient) for c in with_references(cases, read_references(table))] == [
-        ("Adenoma", "P1"),
+        ("Adenoma\u2028G1", "P1"),
         ("Carcinoma", None),
     ]
     strange = written(tmp_path, '{"case": "C", "reference": "x"}\n', "refs.jsonl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +78,7 @@ def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, 
 
 
 def _csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    yield from enumerate(csv.DictReader(text.splitlines(keepends=True)), 2)
+    yield from enumerate(csv.DictReader(io.StringIO(text, newline="")), 2)
 
 
 def _jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
