@@ -12,7 +12,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 TOKENIZERS
 PYTEST := $(ONE_THREAD) .venv/bin/python -m pytest -rs
 WORKERS ?= 2
 
-.PHONY: setup demo test test-long test-vllm check format bench bench-vlm build clean
+.PHONY: setup demo test test-long test-vllm check format bench bench-batch bench-vlm build clean
 
 setup: .venv/.synced
 
@@ -21,7 +21,7 @@ setup: .venv/.synced
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
 
 .venv/.synced: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --locked --extra finetune
+	$(UV) sync --locked --extra finetune --extra eval
 	@touch $@
 
 demo: setup
@@ -53,6 +53,9 @@ format: setup
 
 bench: setup
 	.venv/bin/python tests/bench/report_bench.py
+
+bench-batch: setup
+	.venv/bin/python tests/bench/batch_bench.py
 
 bench-vlm: .venv-vllm/.synced
 	$(ONE_THREAD) .venv-vllm/bin/python tests/bench/vlm_bench.py

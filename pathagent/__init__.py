@@ -22,24 +22,30 @@ if TYPE_CHECKING:
         resume_review,
         stream_report,
     )
+    from pathagent.batches.call import batch
+    from pathagent.batches.case import CaseResult
     from pathagent.budget import Budget
     from pathagent_tools.core.records import Report, Review
 
 __version__ = "0.1.0"
 __all__ = [
     "Budget",
+    "CaseResult",
     "Report",
     "Review",
     "aask",
     "adraft_report",
     "ask",
     "astream_report",
+    "batch",
     "draft_report",
     "resume_review",
     "stream_report",
 ]
 _HOMES = {
     "Budget": "pathagent.budget",
+    "CaseResult": "pathagent.batches.case",
+    "batch": "pathagent.batches.call",
     "Report": "pathagent_tools.core.records",
     "Review": "pathagent_tools.core.records",
 }

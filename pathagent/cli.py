@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from pathagent.commands import ask, demo, doctor, models, phantom, report, review, serve, slide
+from pathagent.commands import ask, batch, demo, doctor, models, phantom, report, review, serve, slide
 from pathagent.commands.console import say
 from pathagent.commands.report import PAUSED
 from pathagent_tools.core.errors import PathAgentError, UserError
@@ -75,6 +75,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("report")(report.report)
 app.command("ask")(ask.ask)
+app.command("batch")(batch.batch)
 app.command("review")(review.review)
 app.add_typer(slide.app, name="slide")
 app.add_typer(phantom.app, name="phantom")

@@ -115,3 +115,26 @@ def parity(
             load_profile(profile), seeds, prompts, Path(work), log=out / "vllm.log", url=vlm_url
         )
     _write(out, "parity", measure.summary(rows, reports), [*rows.values(), *reports])
+
+
+@app.command("score")
+def score(
+    predictions: Annotated[
+        Path, typer.Argument(help="CSV or JSONL with case,text (status: report, abstained, failed).")
+    ],
+    references: Annotated[
+        Path, typer.Option("--references", help="CSV or JSONL with case,reference (patient).")
+    ],
+    out: Out,
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="By comma: facts, bleu, rouge_l, cider, meteor, meteor_nltk, …")
+    ] = "facts,bleu,rouge_l,cider",
+    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print scores.json instead of the table.")] = False,
+) -> None:
+    """Score report texts that any system made, beside what needs no slide."""
+    from pathagent_eval.predictions import score_predictions
+    from pathagent_tools.core.scoring.ngrams import check_metrics
+
+    result = score_predictions(predictions, references, out, metrics=check_metrics(metrics), seed=seed)
+    print(json.dumps(result, indent=2) if as_json else (out / "scores.md").read_text(encoding="utf-8"))

@@ -34,9 +34,9 @@ def triage(resources: Resources, state: State) -> dict[str, Any]:
     measures: dict[str, SlideMeasures] = {}
     for given in state["case"].slides:
         opened = resources.slide(given.id)
-        record = _judge(resources, opened)
+        record = judge(resources, opened)
         records[given.id] = record
-        measures[given.id] = _measure(resources, opened, record)
+        measures[given.id] = measure(resources, opened, record)
     best = min((r.outcome for r in records.values()), key=list(_READING).index)
     refusal = _refusal(state)
     reading = _READING[best]
@@ -62,7 +62,8 @@ def _refusal(state: State) -> str:
     return f"{found.topic}: {found.why}" if found else ""
 
 
-def _judge(resources: Resources, opened: OpenSlide) -> SlideRecord:
+def judge(resources: Resources, opened: OpenSlide) -> SlideRecord:
+    """What is known of a slide before anybody looks, and what it may be used for."""
     slide, tissue, quality = opened.slide, opened.tissue, opened.quality
     outcome, score = quality.outcome, None
     findings = list(quality.findings)
@@ -96,7 +97,7 @@ def _judge(resources: Resources, opened: OpenSlide) -> SlideRecord:
     )
 
 
-def _measure(resources: Resources, opened: OpenSlide, record: SlideRecord) -> SlideMeasures:
+def measure(resources: Resources, opened: OpenSlide, record: SlideRecord) -> SlideMeasures:
     """Measurements of a slide that is H&E and fine enough; the scan where the encoder can read it."""
     if record.outcome not in ("report", "outside the model's domain"):
         return SlideMeasures(measurements=_area_only(record))

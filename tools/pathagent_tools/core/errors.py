@@ -2,6 +2,7 @@
 
 `exit_code` is the process exit code of the command-line contract:
 1 our fault, 2 the user's, 3 a batch in which some failed, 4 paused at a checkpoint.
+`kind` is the reason in a word or two, as the table of a batch counts it.
 """
 
 from __future__ import annotations
@@ -11,16 +12,50 @@ class PathAgentError(Exception):
     """Base of every error that the software raises on purpose."""
 
     exit_code = 1
+    kind = "our fault"
 
 
 class UserError(PathAgentError):
     """Bad input, arguments or missing weights. One sentence, and the next thing to type."""
 
     exit_code = 2
+    kind = "bad input"
 
 
 class SlideError(UserError):
     """A slide that cannot be opened, has no usable resolution, or cannot be decoded."""
+
+    kind = "slide refused"
+
+
+class MissingSlideError(SlideError):
+    """There is no such file."""
+
+    kind = "no such file"
+
+
+class ResolutionError(SlideError):
+    """A slide that does not say how large its pixels are, or says what cannot be."""
+
+    kind = "no resolution"
+
+
+class DamagedSlideError(SlideError):
+    """A slide whose bytes cannot be decoded."""
+
+    kind = "damaged"
+
+
+class SlideTimeoutError(SlideError):
+    """A slide whose decoding took too long and was stopped."""
+
+    kind = "timeout"
+
+
+class SlideMemoryError(SlideError):
+    """A slide whose decoding needs more memory than it may have."""
+
+    kind = "out of memory"
 
 
 class UnknownModelError(UserError):
@@ -34,11 +69,14 @@ class ContextExceededError(UserError):
 class ModelError(PathAgentError):
     """A model answered in a way that cannot be used (invalid JSON after one repair, wrong schema)."""
 
+    kind = "model answer"
+
 
 class ModelUnavailableError(PathAgentError):
     """A model server is absent or went away: the run pauses at its checkpoint (exit code 4)."""
 
     exit_code = 4
+    kind = "model unavailable"
 
 
 class ModelServerAbsentError(ModelUnavailableError):

@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
             answer = {"error": str(error), "unsupported": isinstance(error, _UNSUPPORTED)}
         except MemoryError:
             slide = None
-            answer = {"error": f"it needs more than {memory_mb} MB to decode"}
+            answer = {"error": f"it needs more than {memory_mb} MB to decode", "memory": True}
         pipe.send_bytes(json.dumps(answer).encode())
         if "size" in answer:
             pipe.send_bytes(pixels)

@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic import Field
 
-from pathagent_tools.core.errors import SlideError
+from pathagent_tools.core.errors import DamagedSlideError, SlideError, SlideMemoryError, SlideTimeoutError
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.protocols import Image
 
@@ -91,7 +91,7 @@ class GuardedReader:
                     pixels = self._receive(pipe, doing, 3 * self.limits.max_pixels)
             except (EOFError, OSError):
                 code = self._stop()
-                raise SlideError(
+                raise DamagedSlideError(
                     f"{self.name} broke its decoder while {doing} ({_death(code)}): the file is damaged "
                     f"or needs more than {self.limits.memory_mb} MB. Copy or export the slide again."
                 ) from None
@@ -102,7 +102,7 @@ class GuardedReader:
     def _receive(self, pipe: Connection, doing: str, limit: int) -> bytes:
         if not pipe.poll(self.limits.seconds):
             self._stop()
-            raise SlideError(
+            raise SlideTimeoutError(
                 f"{self.name}: {doing} took longer than {self.limits.seconds:g} s and was stopped. "
                 f"The file is damaged or its storage is too slow: copy it to a local disk."
             )
@@ -115,7 +115,11 @@ class GuardedReader:
                 f"Convert it, for example: {CONVERT} {self.name} slide.tiff {CONVERT_OPTIONS}"
             )
         said = " ".join(str(answer["error"]).split())[:200]
-        return SlideError(f"{self.name} is damaged: {doing} failed ({said}). Copy or export the slide again.")
+        if answer.get("memory"):
+            return SlideMemoryError(f"{self.name}: {doing} failed: {said}. Use a machine with more memory.")
+        return DamagedSlideError(
+            f"{self.name} is damaged: {doing} failed ({said}). Copy or export the slide again."
+        )
 
     def _start(self) -> Connection:
         ours, theirs = Pipe()

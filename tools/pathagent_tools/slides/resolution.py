@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pathagent_tools.core.errors import SlideError
+from pathagent_tools.core.errors import ResolutionError, SlideError
 
 MPP_RANGE: Final = (0.1, 20.0)
 """µm per pixel that a slide scanner can plausibly have written."""
@@ -57,19 +57,19 @@ def resolve_resolution(
     if mpp_csv is not None and (row := mpp_from_csv(mpp_csv, name)) is not None:
         return Resolution(_plausible(row, f"the row of {name} in {mpp_csv}"), "csv", header_value)
     if header is None or header_value is None:
-        raise SlideError(
+        raise ResolutionError(
             f"{name} does not say how large its pixels are (tried {', '.join(KEYS_TRIED)}). "
             f"Type it in µm per pixel, for example --mpp 0.5, or --mpp-csv FILE with columns wsi,mpp."
         )
     x, y, key = header
     if not all(MPP_RANGE[0] <= v <= MPP_RANGE[1] for v in (x, y)):
-        raise SlideError(
+        raise ResolutionError(
             f"{name} claims {header_value:.5g} µm per pixel ({key}), "
             f"outside {MPP_RANGE[0]:g}–{MPP_RANGE[1]:g}. "
             f"Type the true value, for example --mpp 0.5, or --mpp-csv FILE with columns wsi,mpp."
         )
     if abs(x / y - 1) > MAX_ANISOTROPY:
-        raise SlideError(
+        raise ResolutionError(
             f"{name} has pixels of {x:.4g} × {y:.4g} µm ({key}): more than {MAX_ANISOTROPY:.0%} from square. "
             f"If the header is wrong, type the true value, for example --mpp {min(x, y):.3g}."
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pathagent_tools.core.errors import SlideError
+from pathagent_tools.core.errors import DamagedSlideError, MissingSlideError, SlideError
 from pathagent_tools.core.files import sha256_bytes, sha256_file
 from pathagent_tools.slides.dicom_check import check_dicom
 from pathagent_tools.slides.tiff_check import check_tiff, is_ome_tiff, is_tiff
@@ -46,7 +46,7 @@ def find_source(path: Path) -> SlideSource:
     Raises SlideError for what is absent, not a slide, truncated, or has impossible tile sizes.
     """
     if not path.exists():
-        raise SlideError(f"No such file: {path}.{_suggestion(path)}")
+        raise MissingSlideError(f"No such file: {path}.{_suggestion(path)}")
     if path.is_dir():
         return _dicom_folder(path)
     if not path.is_file():
@@ -72,7 +72,7 @@ def _head(path: Path, size: int = 4096) -> bytes:
 
 def _refuse_text(path: Path, head: bytes) -> None:
     if not head:
-        raise SlideError(f"{path} is an empty file. Copy the slide again and compare the file sizes.")
+        raise DamagedSlideError(f"{path} is an empty file. Copy the slide again and compare the file sizes.")
     if path.suffix.lower() in (".vms", ".vmu", ".mrxs"):  # their index may be text
         return
     if b"\x00" not in head and sum(b in b"\t\r\n" or 32 <= b < 127 for b in head) > 0.95 * len(head):

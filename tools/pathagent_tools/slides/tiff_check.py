@@ -14,7 +14,7 @@ from typing import BinaryIO, Final, Literal, NoReturn
 
 import numpy as np
 
-from pathagent_tools.core.errors import SlideError
+from pathagent_tools.core.errors import DamagedSlideError
 
 MAX_SIDE: Final = 4_000_000
 MAX_TILE_BYTES: Final = 256 << 20
@@ -47,7 +47,9 @@ class _Tiff:
     big: bool
 
     def broken(self, what: str) -> NoReturn:
-        raise SlideError(f"{self.path} is damaged or truncated: {what}. Copy or export the slide again.")
+        raise DamagedSlideError(
+            f"{self.path} is damaged or truncated: {what}. Copy or export the slide again."
+        )
 
     def read(self, at: int, n: int) -> bytes:
         if at + n > self.size:

@@ -1,0 +1,78 @@
+"""`pathagent.batch(...)`: the Python interface of a batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import get_args
+
+from pathagent.batches.case import CaseResult, Settings, Stages
+from pathagent.batches.engine import Engine, ProcessEngine
+from pathagent.batches.manifest import read_manifest, shard_of
+from pathagent.batches.run import Planned, check_out, run_batch
+from pathagent.budget import Budget
+from pathagent_tools.core.errors import UserError
+
+
+def batch(
+    manifest: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    stages: Stages = "all",
+    profile: str = "embedded",
+    vlm_url: str | None = None,
+    vlm_model: str | None = None,
+    budget: Budget | None = None,
+    seed: int = 0,
+    workers: int = 1,
+    timeout_s: float = 3600.0,
+    shard: str | None = None,
+    retry_failed: bool = False,
+    force: bool = False,
+    planned: Planned | None = None,
+    engine: Engine | None = None,
+) -> Iterator[CaseResult]:
+    """Run many cases, each into `out/cases/NAME`; yields a result as each case ends.
+
+    manifest: a CSV (columns `slide`, and `case`, `mpp` in µm per px, `history`, `specimen`, `patient`,
+    `reference`), a folder, a pattern, or slides. stages: 'all' drafts reports; 'triage' and 'triage,measure'
+    stop after the slide is judged or measured. workers: processes, each with models of its own.
+    timeout_s: of one case. shard: `i/n`, every n-th case. retry_failed: run failed cases again.
+    planned: told once what is left to do. engine: who runs the jobs, in place of local processes.
+
+    The same call goes on where an earlier one was stopped, and runs nothing twice that is done. A case that
+    fails is a result with `state == "failed"`, its `kind` and its `reason`. Input is checked before this
+    returns: raises UserError. While running: ModelUnavailableError where a model server went away.
+    """
+    from pathagent_tools.vlm.profile import load_profile
+
+    if stages not in get_args(Stages):
+        raise UserError(f"Unknown stages {stages!r}. Known: {'; '.join(get_args(Stages))}.")
+    if workers < 1:
+        raise UserError(f"A batch needs at least one worker, not {workers}. Type for example --workers 2.")
+    load_profile(profile)
+    cases = read_manifest(manifest)
+    if shard:
+        shard_of(cases, shard)
+    settings = Settings(
+        stages=stages,
+        profile=str(Path(profile).resolve()) if profile.endswith((".yaml", ".yml")) else profile,
+        vlm_url=vlm_url,
+        vlm_model=vlm_model,
+        budget=budget or Budget(),
+        seed=seed,
+    )
+    folder = Path(out).absolute()
+    check_out(folder, force=force)
+    return run_batch(
+        cases,
+        settings,
+        folder,
+        engine or ProcessEngine(workers, timeout_s),
+        threads=max(1, (os.cpu_count() or 1) // workers),
+        shard=shard,
+        retry_failed=retry_failed,
+        force=force,
+        planned=planned,
+    )
