@@ -88,10 +88,14 @@ class CaseScore(Frozen):
 
 
 def make_case(planned: Planned, folder: Path) -> tuple[Path, Phantom, PhantomTruth]:
-    """Render one phantom; returns (a copy of the slide alone in an empty folder, its world, its truth)."""
+    """Render one phantom; returns (a copy of the slide alone in an empty folder, its world, its truth).
+
+    What an evaluation that was stopped left in `folder` is replaced.
+    """
     from pathagent_tools.phantom.slide import write_slide
     from pathagent_tools.phantom.truth import PhantomTruth
 
+    shutil.rmtree(folder, ignore_errors=True)
     phantom = planned.phantom()
     made = write_slide(phantom, folder / "made", name="slide")
     alone = folder / "alone" / "case.tiff"

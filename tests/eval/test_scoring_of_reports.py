@@ -1,5 +1,6 @@
 """The scorer cannot be fooled by silence, by wrong places, or by answers that only look right."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -109,3 +110,12 @@ def test_tiny_lesions_are_about_one_percent_of_the_tissue_at_most() -> None:
     for phantom in (p.phantom() for p in planned):
         tissue = phantom.layout.zones != GLASS
         assert 0 < phantom.diseased.mask.sum() < 0.015 * tissue.sum()
+
+
+def test_an_evaluation_that_was_stopped_can_be_typed_again(tmp_path: Path) -> None:
+    left = tmp_path / "alone" / "truth.json"
+    left.parent.mkdir()
+    left.touch()
+    planned = reports.Planned(seed=5, size="small", held_out_scanner=False)
+    slide, _, _ = reports.make_case(planned, tmp_path)
+    assert list(slide.parent.iterdir()) == [slide]
