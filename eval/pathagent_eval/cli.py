@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,9 +20,13 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the scores.")
 
 
 def _write(out: Path, name: str, result: dict[str, Any], lines: list[dict[str, Any]]) -> None:
-    write_text_atomic(out / f"{name}.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    _write_lines(out / f"{name}.jsonl", lines)
     write_text_atomic(out / f"{name}.json", json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
+
+
+def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    write_text_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 @app.callback()
@@ -50,7 +55,10 @@ def reports(
     blank: Annotated[bool, typer.Option(help="Blind control: every image is white.")] = False,
     keep: Annotated[bool, typer.Option(help="Keep every report beside its score.")] = False,
 ) -> None:
-    """Draft reports of unseen phantoms, half of them from held-out scanners, and score them."""
+    """Draft reports of unseen phantoms, half of them from held-out scanners, and score them.
+
+    Leaves `predictions.jsonl` and `references.jsonl` for `pathagent eval score`.
+    """
     from pathagent_eval import reports as measure
 
     scores = []
@@ -65,6 +73,8 @@ def reports(
         typer.echo(
             f"{score.seed} {score.truth}, {score.truth_grade}: {score.verdict} ({score.said})", err=True
         )
+    for name, rows in measure.texts(scores).items():
+        _write_lines(out / f"{name}.jsonl", rows)
     lines = [s.model_dump() | {"verdict": s.verdict} for s in scores]
     _write(out, "reports-blank" if blank else "reports", measure.summary(scores), lines)
 

@@ -11,6 +11,7 @@ from random import Random
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
+from pathagent.batches.work import report_text
 from pathagent_eval.grounding import Grounding, ground
 from pathagent_eval.lesions import looked_at, on_background
 from pathagent_tools.core.geometry import Frozen
@@ -18,6 +19,7 @@ from pathagent_tools.core.records import Report
 from pathagent_tools.core.scoring import facts
 from pathagent_tools.core.scoring.classes import bootstrap
 from pathagent_tools.core.vocabulary import DIAGNOSES
+from pathagent_tools.phantom.reports import reference_report, wording_count
 
 if TYPE_CHECKING:
     from pathagent_tools.core.protocols import SlideEncoder, VisionLanguageModel
@@ -68,6 +70,8 @@ class CaseScore(Frozen):
     truth_grade: str
     said: str | None
     outcome: str
+    text: str
+    reference: str
     lesion_percent: float
     lesion_looked_at: bool | None
     fact_recall: float
@@ -85,6 +89,11 @@ class CaseScore(Frozen):
         if self.said is None:
             return "abstained"
         return "right" if self.said == self.truth else "wrong"
+
+
+def case_name(planned: Planned | CaseScore) -> str:
+    """`small-73000000`."""
+    return f"{planned.size}-{planned.seed}"
 
 
 def make_case(planned: Planned, folder: Path) -> tuple[Path, Phantom, PhantomTruth]:
@@ -131,6 +140,8 @@ def score_case(
         truth_grade=truth.grade,
         said=said_diagnosis(report),
         outcome=report.outcome,
+        text=report_text(report),
+        reference=reference_report(truth, planned.seed % wording_count())["text"],
         lesion_percent=100 * truth.lesion_fraction,
         lesion_looked_at=looked_at(report, truth),
         fact_recall=facts.recall(found, reference),
@@ -152,7 +163,7 @@ def run(
 
     vlm, encoder = models(blank=blank)
     for planned in plan:
-        name = f"{planned.size}-{planned.seed}"
+        name = case_name(planned)
         slide, phantom, truth = make_case(planned, work / name)
         out = (keep / name) if keep else work / name / "report"
         started = time.monotonic()
@@ -170,6 +181,17 @@ def models(*, blank: bool = False) -> tuple[VisionLanguageModel, SlideEncoder]:
     profile = load_profile("embedded")
     vlm = open_vlm(profile)
     return BlankImages(vlm) if blank else vlm, load_encoder(profile.encoder)
+
+
+def texts(scores: Sequence[CaseScore]) -> dict[str, list[dict[str, str]]]:
+    """`predictions` and `references`, as `pathagent eval score` reads them."""
+    return {
+        "predictions": [
+            {"case": case_name(s), "text": s.text, "status": "report" if s.text else "abstained"}
+            for s in scores
+        ],
+        "references": [{"case": case_name(s), "reference": s.reference} for s in scores],
+    }
 
 
 def summary(scores: Sequence[CaseScore]) -> dict[str, Any]:

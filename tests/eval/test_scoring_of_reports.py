@@ -119,3 +119,11 @@ def test_an_evaluation_that_was_stopped_can_be_typed_again(tmp_path: Path) -> No
     planned = reports.Planned(seed=5, size="small", held_out_scanner=False)
     slide, _, _ = reports.make_case(planned, tmp_path)
     assert list(slide.parent.iterdir()) == [slide]
+
+
+def test_drafts_and_references_can_be_scored_as_texts_and_an_abstention_stays() -> None:
+    drafted = SimpleNamespace(size="small", seed=8, text="Adenoma.", reference="Tubular adenoma.")
+    silent = SimpleNamespace(size="small", seed=9, text="", reference="No lesion.")
+    found = reports.texts([drafted, silent])  # type: ignore[list-item]
+    assert [row["status"] for row in found["predictions"]] == ["report", "abstained"]
+    assert [row["case"] for row in found["references"]] == ["small-8", "small-9"]
