@@ -141,7 +141,7 @@ def completed(card: ModelCard, plan: AdapterRecipe, scores: Mapping[str, Any]) -
     corpus = plan.model_dump(mode="json", exclude={"tuning"}) | {"phantom_version": PHANTOM_VERSION}
     return card.model_copy(
         update={
-            "scores": card.scores | scores,
+            "scores": {**card.scores, **scores},
             "trained_on": card.trained_on | {"corpus": corpus, "real_tissue": "none"},
             "tile_px": plan.tile_px,
             "reproduce": f"pathagent finetune adapter --recipe adapter-{plan.score} --out DIR",
