@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,11 +82,9 @@ def read_corpus(path: Path, *, mpp: float) -> Corpus:
 def settle(corpus: Corpus, *, skip_bad: bool) -> tuple[Corpus, dict[str, int]]:
     """(the corpus without faults, skipped by kind). UserError unless `skip_bad`, and where none is left."""
     counts = dict(Counter(fault.kind for fault in corpus.faults))
-    said = ", ".join(f"{n} {kind}" for kind, n in counts.items())
+    said = _counted(corpus.faults)
     if counts:
-        first = "; ".join(f"{f.place}: {f.detail}" for f in corpus.faults[:_SHOWN])
-        total = len(corpus.examples) + len(corpus.faults)
-        sentence = f"{len(corpus.faults)} of {total} examples cannot be used ({said}); first {first}."
+        sentence = fault_sentence(corpus.faults, len(corpus.examples) + len(corpus.faults), "examples")
         if not skip_bad:
             raise UserError(f"{sentence} Mend them, or set `skip_bad: true` in the recipe.")
         log.warning("%s They are skipped.", sentence)
@@ -95,6 +93,16 @@ def settle(corpus: Corpus, *, skip_bad: bool) -> tuple[Corpus, dict[str, int]]:
             f"No example is left to tune on{f' ({said})' if said else ''}: give --data with some."
         )
     return replace(corpus, faults=()), counts
+
+
+def fault_sentence(faults: Sequence[Fault], total: int, noun: str) -> str:
+    """`2 of 12 examples cannot be used (1 missing image, …); first t.csv:3: there is no 0.png.`"""
+    first = "; ".join(f"{f.place}: {f.detail}" for f in faults[:_SHOWN])
+    return f"{len(faults)} of {total} {noun} cannot be used ({_counted(faults)}); first {first}."
+
+
+def _counted(faults: Sequence[Fault]) -> str:
+    return ", ".join(f"{n} {kind}" for kind, n in Counter(f.kind for f in faults).items())
 
 
 class _Reader:
