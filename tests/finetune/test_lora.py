@@ -244,6 +244,24 @@ def test_skipped_examples_are_counted_in_the_card(tmp_path: Path, qwen: Path) ->
     assert sum(card.trained_on["examples"].values()) == 10
 
 
+def test_the_card_says_what_base_and_adapter_answer_beside_the_floor(tmp_path: Path) -> None:
+    """One question with one answer is learned in a few steps; the base has never given it."""
+    rows = [
+        {"patient": f"P{i}", "split": "train" if i < 6 else "val", "messages": [
+            {"role": "user", "content": f"Case {i}. Which lesion?"},
+            {"role": "assistant", "content": "Solid nests." if i != 7 else "Mucin pools."},
+        ]} for i in range(8)
+    ]  # fmt: skip
+    data = tmp_path / "chat.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = write_recipe(
+        tmp_path / "r.yaml", "embedded", steps=16, evaluate_steps=8, lr=1e-2, batch=6, answers=10
+    )
+    said = ModelCard.load(train(recipe, data, tmp_path / "out")).scores["answers"]
+    assert (said["n"], said["patients"]) == (2, 2)
+    assert (said["before"], said["after"], said["majority"]) == (0.0, 0.5, 0.5)
+
+
 def processor(folder: Path) -> Any:
     from transformers import AutoProcessor
 

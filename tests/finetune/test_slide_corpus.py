@@ -261,7 +261,7 @@ def test_patients_and_near_identical_reports_stay_on_one_side(slides: list[Path]
         build_corpus(table, maker(tmp_path / "c", 1), validation=0.4, seed=seed)
         sides = [s["split"] for s in manifest(tmp_path / "c")["slides"]]
         assert len(set(sides[:4])) == 1
-    with pytest.raises(UserError, match=r"No slide is left for validation: .* --same-reports apart"):
+    with pytest.raises(UserError, match=r"No slide is left for train: .* --same-reports apart"):
         build_corpus(write_table(tmp_path / "t.csv", rows[:4]), maker(tmp_path / "c", 1))
     build_corpus(
         write_table(tmp_path / "t.csv", rows[:4]),

@@ -75,7 +75,8 @@ def test_a_decided_run_cannot_be_decided_again(waiting):
 
 
 def pairs_in(out):
-    return [ReviewPair.model_validate_json(line) for line in (out / "review/pairs.jsonl").open()]
+    lines = (out / "review/pairs.jsonl").read_text().splitlines()
+    return [ReviewPair.model_validate_json(line) for line in lines]
 
 
 def test_a_decision_leaves_pairs_with_what_the_model_was_asked(waiting):
