@@ -258,7 +258,7 @@ def test_patients_and_near_identical_reports_stay_on_one_side(slides: list[Path]
     rows[3]["patient"] = "P2"
     table = write_table(tmp_path / "t.csv", rows)
     for seed in range(4):
-        build_corpus(table, maker(tmp_path / "c", 1), validation=0.4, seed=seed)
+        build_corpus(table, maker(tmp_path / "c", 1), validation=0.3, seed=seed)
         sides = [s["split"] for s in manifest(tmp_path / "c")["slides"]]
         assert len(set(sides[:4])) == 1
     with pytest.raises(UserError, match=r"No slide is left for train: .* --same-reports apart"):
