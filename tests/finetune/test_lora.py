@@ -265,8 +265,8 @@ def test_the_card_says_what_base_and_adapter_answer_beside_the_floor(tmp_path: P
     rows = [
         {"patient": f"P{i}", "split": "train" if i < 6 else "val", "messages": [
             {"role": "user", "content": f"Case {i}. Which lesion?"},
-            {"role": "assistant", "content": "Solid nests." if i != 7 else "Mucin pools."},
-        ]} for i in range(8)
+            {"role": "assistant", "content": "Solid nests." if i != 6 else "Mucin pools."},
+        ]} for i in range(9)
     ]  # fmt: skip
     data = tmp_path / "chat.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -274,8 +274,8 @@ def test_the_card_says_what_base_and_adapter_answer_beside_the_floor(tmp_path: P
         tmp_path / "r.yaml", "embedded", steps=16, evaluate_steps=8, lr=1e-2, batch=6, answers=10
     )
     said = ModelCard.load(train(recipe, data, tmp_path / "out")).scores["answers"]
-    assert (said["n"], said["patients"]) == (2, 2)
-    assert (said["before"], said["after"], said["majority"]) == (0.0, 0.5, 0.5)
+    assert (said["n"], said["patients"]) == (3, 3)
+    assert (said["before"], said["after"], said["majority"]) == (0.0, 0.6667, 0.6667)
 
 
 def processor(folder: Path) -> Any:
