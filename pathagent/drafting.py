@@ -21,6 +21,7 @@ from pathagent.budget import Budget
 from pathagent.events import Event, EventLog, RunFinished, Saved
 from pathagent.graph import Graph, build_graph
 from pathagent.resources import Resources
+from pathagent.review_pairs import pairs_of
 from pathagent.runs import RunRecord
 from pathagent.state import InputState, State, spent
 from pathagent_tools.core.errors import ModelUnavailableError
@@ -138,6 +139,7 @@ def _write(
         overviews=overviews,
         bounds=bounds,
         run=run_record(resources, state, outcome.run),
+        pairs=pairs_of(state, outcome.run),
         force=force,
     )
 

@@ -249,6 +249,8 @@ class Resources:
             "key": key,
             "role": request.role,
             "prompt_sha256": request.prompt_sha256,
+            "system": request.system,
+            "user": request.user,
             "images": len(request.images),
         }
         if isinstance(done, ModelError):

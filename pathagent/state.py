@@ -86,6 +86,8 @@ class ModelCall(Frozen):
     key: str
     role: str
     prompt_sha256: str
+    system: str = Field(default="", description="the prompt as the model read it")
+    user: str = ""
     text: str = Field(description="the raw completion")
     data: dict[str, Any] | None = Field(description="the parsed answer; None where it could not be used")
     error: str | None = None
@@ -169,6 +171,10 @@ class State(InputState, total=False):
     """write."""
     review: Review | None
     """review: what the human decided."""
+    drafted: list[Claim]
+    """review: the claims as the human found them."""
+    decision_id: str
+    """review: random, one a decision."""
     report: Report
     """finish."""
     coverage: list[Coverage]

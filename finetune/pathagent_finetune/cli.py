@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,21 @@ import typer
 from pathagent_tools.core.errors import UserError
 
 app = typer.Typer(help="Train the models behind the tools, by recipes that stop and resume.")
+
+
+class TileChoice(StrEnum):
+    """How the tiles of a slide are chosen."""
+
+    RANKED = "ranked"
+    SPREAD = "spread"
+
+
+class ReportPlace(StrEnum):
+    """Where nearly identical reports may stand."""
+
+    TOGETHER = "together"
+    APART = "apart"
+
 
 Out = Annotated[
     Path, typer.Option("--out", "-o", help="Training folder; the same command resumes what it holds.")
@@ -44,7 +60,10 @@ def vlm(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Your own examples (.jsonl, .csv or a folder): tune a LoRA adapter."),
+        typer.Option(
+            "--data",
+            help="Your own examples (.jsonl, .csv or a folder, of reviewed cases too): tune a LoRA adapter.",
+        ),
     ] = None,
     minutes: Minutes = None,
     tiles: Tiles = None,
@@ -55,11 +74,53 @@ def vlm(
             raise UserError("--minutes and --tiles belong to a training without --data: leave them out.")
         from pathagent_finetune import lora_train
 
-        print(lora_train.train(recipe or "lora", data, out))
+        folder = lora_train.train(recipe or "lora", data, out)
+        if lora_train.is_first_process():
+            print(folder)
         return
     from pathagent_finetune.vlm_train import train
 
     print(train(recipe or "vlm", out, minutes=minutes, tiles=tiles))
+
+
+@app.command("corpus")
+def corpus(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with columns slide, report (text or file), patient; mpp and split if known."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Corpus folder; the same command goes on in it.")],
+    tiles: Annotated[int, typer.Option("--tiles", min=1, max=16, help="Tiles of each slide.")] = 4,
+    choose: Annotated[
+        TileChoice, typer.Option("--choose", help="As navigation ranks its first looks, or spread evenly.")
+    ] = TileChoice.RANKED,
+    profile: Annotated[
+        str, typer.Option("--profile", help="Whose tile size, mpp and encoder are used.")
+    ] = "embedded",
+    validation: Annotated[
+        float, typer.Option("--validation", min=0.01, max=0.9, help="Share of patients held out.")
+    ] = 0.1,
+    same_reports: Annotated[
+        ReportPlace,
+        typer.Option("--same-reports", help="Nearly identical reports: on one side, or anywhere."),
+    ] = ReportPlace.TOGETHER,
+    seed: Annotated[int, typer.Option("--seed", help="Draws the split and the wordings.")] = 0,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out rows that give nothing, and count them.")
+    ] = False,
+) -> None:
+    """Turn slides and their reports into tuning data for `finetune vlm --data`; prints its path."""
+    from pathagent_finetune.slide_corpus import build_corpus
+    from pathagent_finetune.slide_tiles import TileMaker
+    from pathagent_tools.vlm.profile import load_profile
+
+    maker = TileMaker(load_profile(profile), tiles, choose.value, out)
+    path = build_corpus(
+        table, maker, validation=validation, seed=seed, same_reports=same_reports.value, skip_bad=skip_bad
+    )
+    print(path)
 
 
 @app.command("adapter")

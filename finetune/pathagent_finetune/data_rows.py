@@ -8,14 +8,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pathagent_finetune.tile_rows import USED_COLUMNS
+from pathagent_finetune.tile_rows import USED_COLUMNS, RowError
+from pathagent_finetune.tuning_example import Split
 from pathagent_tools.core.errors import UserError
+from pathagent_tools.core.review_pair import PAIRS_NAME, REVIEW_FOLDER
 
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"))
 BROKEN = "\0broken"
 """Key of a row that could not be read: its value says why."""
 COLUMNS = {"file_name": "image", "text": "caption"}
 """Names of the image-folder convention of the hub, as ours."""
+_SPLITS: dict[str, Split] = {
+    "train": "train", "training": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+    "test": "test",
+}  # fmt: skip
 
 Row = Mapping[str, Any]
 
@@ -34,6 +41,14 @@ def rows_of(path: Path) -> Iterator[tuple[str, Row, Path]]:
         yield from _folder_rows(path) if path.is_dir() else readers[path.suffix](path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path.name} cannot be read as UTF-8 text: {error}.") from None
+
+
+def split_of(row: Row) -> Split | None:
+    """The split that a row names, None where it names none. RowError on another word."""
+    named = str(row.get("split") or "").strip().lower()
+    if named and named not in _SPLITS:
+        raise RowError("unknown split", f"{named!r} is none of train, validation, test")
+    return _SPLITS[named] if named else None
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, Row, Path]]:
@@ -65,7 +80,21 @@ def _object(line: str) -> Row:
 
 
 def _folder_rows(folder: Path) -> Iterator[tuple[str, Row, Path]]:
-    """metadata.csv or metadata.jsonl; else same-named .txt captions; else the name of the class folder."""
+    """Reviewed cases; metadata.csv or metadata.jsonl; same-named .txt captions; the name of the class folder.
+
+    The first of these that the folder holds. UserError where it holds cases and none was reviewed.
+    """
+    if reviewed := sorted(folder.rglob(f"{REVIEW_FOLDER}/{PAIRS_NAME}")):
+        for pairs in reviewed:
+            inside = pairs.parent.relative_to(folder).as_posix()
+            for line, row, beside in _jsonl_rows(pairs):
+                yield f"{inside}/{line}", row, beside
+        return
+    if any(folder.rglob("report.json")):
+        raise UserError(
+            f"{folder} holds cases and none of them was reviewed: draft with --review, then type "
+            "pathagent review CASE --approve (or --edit C1='new text')."
+        )
     for name, read in (("metadata.csv", _csv_rows), ("metadata.jsonl", _jsonl_rows)):
         if (folder / name).is_file():
             yield from read(folder / name)

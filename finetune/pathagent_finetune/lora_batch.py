@@ -44,7 +44,7 @@ class _Lengths:
         self._added: dict[tuple[tuple[int, int], ...], int] = {}
 
     def tokens(self, example: TuningExample) -> int:
-        prompt, completion = _rendered(example, self._processor)
+        prompt, completion = rendered(example, self._processor)
         sizes = tuple(self._pictures[image].size_px for image in example.images)
         if sizes and sizes not in self._added:
             self._added[sizes] = self._with_images(prompt, sizes) - self._plain(prompt)
@@ -61,7 +61,7 @@ class _Lengths:
         return len(shown["input_ids"][0])
 
 
-def _rendered(example: TuningExample, processor: Any) -> tuple[str, str]:
+def rendered(example: TuningExample, processor: Any) -> tuple[str, str]:
     """Prompt and completion after the chat template."""
     from trl.data_utils import apply_chat_template
 
@@ -105,11 +105,12 @@ class Collator:
 
     def _opened(self, row: Mapping[str, Any]) -> dict[str, Any]:
         prompt = [Message.model_validate(turn) for turn in json.loads(row["prompt"])]
-        images = [_pixels(Path(path)) for path in row["images"]]
+        images = [pixels(Path(path)) for path in row["images"]]
         return _chat(prompt, row["completion"]) | {"images": images}
 
 
-def _pixels(path: Path) -> Any:
+def pixels(path: Path) -> Any:
+    """The image as RGB."""
     from PIL import Image
 
     with Image.open(path) as image:

@@ -40,6 +40,7 @@ class LoraRecipe(Frozen):
     evaluate_steps: int = Field(ge=1)
     validation: float = Field(default=0.1, gt=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
+    answers: int = Field(default=0, ge=0, description="held-out examples that base and adapter answer")
     mpp: float = Field(gt=0, description="µm per pixel of tiles whose row names none")
     skip_bad: bool = False
     licence_data: str = "unknown"

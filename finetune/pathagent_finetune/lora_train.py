@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from pathagent_finetune.lora_answers import answer_scores
 from pathagent_finetune.lora_base import (
     BaseName,
     check_packages,
@@ -54,7 +56,11 @@ def tune(plan: LoraRecipe, data: Path, out: Path) -> Path:
     corpus = too_long(read_corpus(data, mpp=plan.mpp), processor, plan.max_length)
     corpus, skipped = settle(corpus, skip_bad=plan.skip_bad)
     corpus = split(corpus, share=plan.validation, seed=plan.seed)
-    identity: dict[str, Any] = {"recipe": plan.model_dump(mode="json"), "data": corpus.digest}
+    identity: dict[str, Any] = {
+        "recipe": plan.model_dump(mode="json"),
+        "data": corpus.digest,
+        "number of processes": processes(),
+    }
     _check_claim(out, identity)
     if (out / CARD_NAME).is_file():
         log.info("%s is finished already", out)
@@ -71,20 +77,45 @@ def tune(plan: LoraRecipe, data: Path, out: Path) -> Path:
     finally:
         watch.close()
     if trainer.is_world_process_zero():
-        _finish(plan, trainer, corpus, base, skipped, before, out)
+        scores: dict[str, Any] = {"validation_loss": {"before": before}}
+        if plan.answers:
+            scores["answers"] = answer_scores(
+                trainer.accelerator.unwrap_model(trainer.model),
+                processor,
+                corpus,
+                limit=plan.answers,
+                seed=plan.seed,
+            )
+        _finish(plan, trainer, corpus, base, skipped, scores, out)
     trainer.accelerator.wait_for_everyone()
     return out
 
 
 def _check_claim(out: Path, identity: dict[str, Any]) -> None:
-    """Refuse a folder in which another recipe, other data or another base was tuned."""
+    """Refuse a folder in which another recipe, other data or another base was tuned.
+
+    What an older tuning did not write down is not held against it.
+    """
     path = out / "run.json"
     if not path.is_file():
         return
     held = json.loads(path.read_text(encoding="utf-8"))
-    other = [name for name, value in identity.items() if held.get(name) != value]
+    recipe = LoraRecipe.model_validate(held["recipe"]).model_dump(mode="json")
+    other = [
+        name for name, value in identity.items() if (held | {"recipe": recipe}).get(name, value) != value
+    ]
     if other:
         raise UserError(f"{out} holds a tuning with another {' and '.join(other)}: choose another --out.")
+
+
+def processes() -> int:
+    """Processes that train together, as the launcher says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first_process() -> bool:
+    """Whether this process writes and speaks."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _trainer(plan: LoraRecipe, model: Any, processor: Any, corpus: Corpus, out: Path) -> tuple[Any, Any]:
@@ -198,7 +229,7 @@ def _finish(
     corpus: Corpus,
     base: BaseName,
     skipped: dict[str, int],
-    before: float,
+    scores: dict[str, Any],
     out: Path,
 ) -> None:
     """Write the best adapter, the curves and, last, the card; the checkpoints are no longer needed."""
@@ -213,7 +244,7 @@ def _finish(
     history = trainer.state.log_history
     write_text_atomic(out / "curves.svg", curves_svg(history))
     write_text_atomic(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in history))
-    after = float(trainer.state.best_metric)
+    before, after = scores["validation_loss"]["before"], float(trainer.state.best_metric)
     if after >= before:
         log.warning(
             "the loss did not fall (%.4g before, %.4g after): the adapter is no better", before, after
@@ -224,7 +255,7 @@ def _finish(
         corpus,
         base,
         skipped=skipped,
-        scores={"validation_loss": {"before": before, "after": after}},
+        scores=scores | {"validation_loss": {"before": before, "after": after}},
         run={
             "steps": trainer.state.global_step,
             "best_step": trainer.state.best_global_step,

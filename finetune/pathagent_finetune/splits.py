@@ -17,7 +17,7 @@ def split(corpus: Corpus, *, share: float, seed: int) -> Corpus:
     same ones whatever else the corpus holds. UserError where a split is empty or leaks.
     """
     keys = {_key(e, corpus) for e in corpus.examples if e.split is None}
-    points = {key: _point(key, seed) for key in keys}
+    points = {key: point(key, seed) for key in keys}
     held_out = {key for key, point in points.items() if point < share}
     if not held_out and points and not corpus.of("validation"):
         held_out = {min(points, key=points.__getitem__)}
@@ -70,6 +70,6 @@ def _key(example: TuningExample, corpus: Corpus) -> str:
     return f"text {example.prompt[-1].content}"
 
 
-def _point(key: str, seed: int) -> float:
-    """A number in 0..1 from seed and key alone."""
+def point(key: str, seed: int) -> float:
+    """A number in 0..1 from seed and key alone: where it is below the share, the key is held out."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8]) / 2**64

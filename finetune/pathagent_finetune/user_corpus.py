@@ -1,4 +1,4 @@
-"""A user's own tuning data: chat JSONL, a table of tiles, or a folder of images, read into one corpus.
+"""A user's own tuning data: chat JSONL, a table of tiles, a folder of images, or reviewed reports.
 
 Nothing is dropped in silence: what cannot be used is a Fault with its place, and `settle` turns faults
 into one error, or into counts where the recipe says `skip_bad`.
@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from pathagent_finetune.data_rows import BROKEN, COLUMNS, Row, rows_of
+from pathagent_finetune.data_rows import BROKEN, COLUMNS, Row, rows_of, split_of
+from pathagent_finetune.review_rows import Line, decisions, examples_of_decision, is_pair, line_of
 from pathagent_finetune.tile_rows import RowError, examples_of, image_of
 from pathagent_finetune.tuning_example import IMAGE_MARK, Message, Split, TuningExample, messages_of, text_of
 from pathagent_tools.core.errors import UserError
@@ -23,11 +24,6 @@ from pathagent_tools.core.files import canonical_json, sha256_bytes, sha256_file
 
 log = logging.getLogger(__name__)
 
-_SPLITS: dict[str, Split] = {
-    "train": "train", "training": "train",
-    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-    "test": "test",
-}  # fmt: skip
 _SHOWN = 3
 
 
@@ -79,17 +75,16 @@ def read_corpus(path: Path, *, mpp: float) -> Corpus:
     reader = _Reader(mpp)
     for place, row, folder in rows_of(path):
         reader.take(place, row, folder)
+    reader.end()
     return Corpus(tuple(reader.examples), reader.pictures, tuple(reader.faults))
 
 
 def settle(corpus: Corpus, *, skip_bad: bool) -> tuple[Corpus, dict[str, int]]:
     """(the corpus without faults, skipped by kind). UserError unless `skip_bad`, and where none is left."""
     counts = dict(Counter(fault.kind for fault in corpus.faults))
-    said = ", ".join(f"{n} {kind}" for kind, n in counts.items())
+    said = _counted(corpus.faults)
     if counts:
-        first = "; ".join(f"{f.place}: {f.detail}" for f in corpus.faults[:_SHOWN])
-        total = len(corpus.examples) + len(corpus.faults)
-        sentence = f"{len(corpus.faults)} of {total} examples cannot be used ({said}); first {first}."
+        sentence = fault_sentence(corpus.faults, len(corpus.examples) + len(corpus.faults), "examples")
         if not skip_bad:
             raise UserError(f"{sentence} Mend them, or set `skip_bad: true` in the recipe.")
         log.warning("%s They are skipped.", sentence)
@@ -100,6 +95,16 @@ def settle(corpus: Corpus, *, skip_bad: bool) -> tuple[Corpus, dict[str, int]]:
     return replace(corpus, faults=()), counts
 
 
+def fault_sentence(faults: Sequence[Fault], total: int, noun: str) -> str:
+    """`2 of 12 examples cannot be used (1 missing image, …); first t.csv:3: there is no 0.png.`"""
+    first = "; ".join(f"{f.place}: {f.detail}" for f in faults[:_SHOWN])
+    return f"{len(faults)} of {total} {noun} cannot be used ({_counted(faults)}); first {first}."
+
+
+def _counted(faults: Sequence[Fault]) -> str:
+    return ", ".join(f"{n} {kind}" for kind, n in Counter(f.kind for f in faults).items())
+
+
 class _Reader:
     """Turns rows into examples or faults; each image file is read once."""
 
@@ -108,18 +113,35 @@ class _Reader:
         self.examples: list[TuningExample] = []
         self.pictures: dict[Path, Picture] = {}
         self.faults: list[Fault] = []
+        self._reviewed: list[Line] = []
 
     def take(self, place: str, row: Row, folder: Path) -> None:
         """Add the examples of a row, or its fault."""
         try:
             if BROKEN in row:
                 raise RowError("broken line", str(row[BROKEN]))
-            if "messages" in row:
+            if is_pair(row):
+                self._reviewed.append(line_of(place, row, folder))
+            elif "messages" in row:
                 self.examples += self._chat(place, row, folder)
             else:
                 self.examples += self._tile(place, row, folder)
         except RowError as error:
             self.faults.append(Fault(error.kind, place, str(error)))
+
+    def end(self) -> None:
+        """Add the examples of reviewed reports, which are known when all their lines are read."""
+        for lines in decisions(self._reviewed):
+            for made in examples_of_decision(lines):
+                if isinstance(made, RowError):
+                    self.faults.append(Fault(made.kind, lines[0].place, str(made)))
+                    continue
+                try:
+                    for image in made.images:
+                        self._picture(image)
+                    self.examples.append(made)
+                except RowError as error:
+                    self.faults.append(Fault(error.kind, made.id, str(error)))
 
     def _tile(self, place: str, row: Row, folder: Path) -> list[TuningExample]:
         named = {COLUMNS.get(key, key): value for key, value in row.items() if key is not None}
@@ -131,7 +153,7 @@ class _Reader:
             example = TuningExample(
                 id=f"{words.get('id') or place}#{request.role}",
                 patient=words.get("patient") or None,
-                split=_split(words),
+                split=split_of(words),
                 role=request.role,
                 images=(image,),
                 prompt=messages_of(request, 1),
@@ -164,7 +186,7 @@ class _Reader:
             example = TuningExample(
                 id=str(row.get("id") or place) + (f"#{i + 1}" if len(answers) > 1 else ""),
                 patient=str(row["patient"]) if row.get("patient") else None,
-                split=_split(row),
+                split=split_of(row),
                 role=str(row.get("role") or "chat"),
                 images=images[:marks],
                 prompt=tuple(turns[:i]),
@@ -213,13 +235,6 @@ def _checked(example: TuningExample) -> TuningExample:
     if example.image_marks != len(example.images) or IMAGE_MARK in example.completion:
         raise RowError("images and <image> marks differ", f"{len(example.images)} images")
     return example
-
-
-def _split(row: Row) -> Split | None:
-    named = str(row.get("split") or "").strip().lower()
-    if named and named not in _SPLITS:
-        raise RowError("unknown split", f"{named!r} is none of train, validation, test")
-    return _SPLITS[named] if named else None
 
 
 def _mpp(words: Mapping[str, str], default: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from langgraph.types import interrupt
@@ -18,7 +19,12 @@ def review(resources: Resources, state: State) -> dict[str, Any]:
         return {"review": None}
     said = interrupt({"claims": [c.model_dump(mode="json") for c in state["claims"]]})
     decided = Review.model_validate(said)
-    return {"review": decided, "claims": edited(state["claims"], decided)}
+    return {
+        "review": decided,
+        "drafted": state["claims"],
+        "claims": edited(state["claims"], decided),
+        "decision_id": uuid.uuid4().hex,
+    }
 
 
 def check_review(claims: list[Claim], decided: Review) -> None:

@@ -119,7 +119,7 @@ def _answer_claim(call: ModelCall) -> Draft:
 def _model_claims(call: ModelCall, state: State, described: Sequence[Evidence]) -> list[Draft]:
     """The diagnosis (unless the run abstains) and the model's other sentences, repeats left out."""
     leading = next(iter(state.get("differential", [])), None)
-    sentences = _sentences(call)
+    sentences = sentences_of(call)
     naming = [s for s in sentences if leading and names(s[0], leading.diagnosis)]
     rest = [s for s in sentences if s not in naming]
     certainty = {e.id: e.confidence for e in described}
@@ -148,7 +148,8 @@ def names(text: str, diagnosis: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(diagnosis)}(?!\w)", text, flags=re.IGNORECASE) is not None
 
 
-def _sentences(call: ModelCall) -> list[tuple[str, tuple[str, ...]]]:
+def sentences_of(call: ModelCall) -> list[tuple[str, tuple[str, ...]]]:
+    """(sentence, evidence ids that it cites) of a `write` answer, repeats left out."""
     found: dict[str, tuple[str, ...]] = {}
     for item in (call.data or {}).get("sentences", []):
         text = " ".join(str(item.get("text", "")).split())

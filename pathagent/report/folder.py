@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from pathagent.report.figures import Overview, evidence_png
 from pathagent.report.page import report_html
 from pathagent.report.text import report_markdown
 from pathagent.report.view import view_of
+from pathagent.review_pairs import write_pairs
 from pathagent_tools.core.files import write_bytes_atomic, write_text_atomic
 from pathagent_tools.core.protocols import Image
 from pathagent_tools.core.records import Report
+from pathagent_tools.core.review_pair import ReviewPair
 
 
 def write_run(
@@ -26,15 +28,17 @@ def write_run(
     overviews: Mapping[str, Overview],
     bounds: Mapping[str, tuple[int, int]],
     run: Mapping[str, Any],
+    pairs: Sequence[ReviewPair] = (),
     force: bool = False,
 ) -> Path:
     """Write `report.json|md|html`, `evidence/*.png`, `evidence.geojson` and `run.json` into `out`.
 
     evidence_images: evidence id → the pixels looked at, RGB uint8 [h, w, 3]. overviews: slide id → whole
     slide. bounds: slide id → corner of the slide's bounds in level-0 px, taken off for QuPath. run: what
-    differs from run to run. An existing empty folder is accepted; a filled one needs `force` and survives
-    until the new one is complete. Returns `out`. Raises UserError (see `check_folder`), ValueError where a
-    picture of the report is missing.
+    differs from run to run. pairs: what a human decided, appended to those that `out` holds.
+    An existing empty folder is accepted; a filled one needs `force` and survives until the new one is
+    complete. Returns `out`. Raises UserError (see `check_folder`), ValueError where a picture of the
+    report is missing.
     """
     _complete(report, evidence_images, overviews, bounds)
     view = view_of(report, evidence_images, overviews)
@@ -47,6 +51,7 @@ def write_run(
             _write_regions(folder, report, bounds)
             record = json.dumps(dict(run), indent=2, ensure_ascii=False, default=str)
             write_text_atomic(folder / "run.json", record + "\n")
+            write_pairs(folder, out, pairs, evidence_images)
     except OSError as error:
         raise unwritable(out, error) from error
     return out

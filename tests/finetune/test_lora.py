@@ -135,6 +135,19 @@ def stop_after_first_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Watch, "on_save", on_save, raising=False)
 
 
+def keep_checkpoints(patch: pytest.MonkeyPatch, folder: Path) -> tuple[Path, Path]:
+    """Copies of the adapters of the checkpoints of steps 2 and 4, made when they are saved."""
+    from pathagent_finetune.lora_trainer import Watch
+
+    def on_save(self: Any, args: Any, state: Any, control: Any, **_: Any) -> None:
+        folder.mkdir(exist_ok=True)
+        held = Path(args.output_dir) / f"checkpoint-{state.global_step}" / ADAPTER
+        (folder / f"{state.global_step}").write_bytes(held.read_bytes())
+
+    patch.setattr(Watch, "on_save", on_save, raising=False)
+    return folder / "2", folder / "4"
+
+
 def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path, tiles: Path, qwen: Path) -> None:
     recipe = write_recipe(tmp_path / "r.yaml", qwen, dropout=0.2, accumulate=2)
     whole = train(recipe, tiles, tmp_path / "whole")
@@ -189,12 +202,15 @@ def test_the_best_checkpoint_is_kept_not_the_last_and_nobody_is_told(
     sent: list[object] = []
     monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda **said: sent.append(said))
     at_each_step(monkeypatch, spoil(-50.0))
+    saved = keep_checkpoints(monkeypatch, tmp_path / "kept")
     out = train(write_recipe(tmp_path / "r.yaml", qwen), tiles, tmp_path / "out")
     card = ModelCard.load(out)
     losses = [row["eval_loss"] for row in rows(out) if "eval_loss" in row]
     assert losses[1] > losses[0] == card.scores["validation_loss"]["after"]
     assert (card.trained_on["best_step"], card.trained_on["steps"]) == (2, 4)
-    assert all(weights.abs().max() < 1 for weights in load_file(out / ADAPTER).values())
+    best, last, kept = (load_file(f) for f in (*saved, out / ADAPTER))
+    assert all(torch.equal(weights, best[name]) for name, weights in kept.items())
+    assert not all(torch.equal(weights, last[name]) for name, weights in kept.items())
     assert sent == []
 
 
@@ -242,6 +258,24 @@ def test_skipped_examples_are_counted_in_the_card(tmp_path: Path, qwen: Path) ->
     card = ModelCard.load(train(write_recipe(recipe, qwen, steps=1, skip_bad=True), data, tmp_path / "out"))
     assert card.trained_on["skipped"] == {"missing image": 1, "unreadable image": 1}
     assert sum(card.trained_on["examples"].values()) == 10
+
+
+def test_the_card_says_what_base_and_adapter_answer_beside_the_floor(tmp_path: Path) -> None:
+    """One question with one answer is learned in a few steps; the base has never given it."""
+    rows = [
+        {"patient": f"P{i}", "split": "train" if i < 6 else "val", "messages": [
+            {"role": "user", "content": f"Case {i}. Which lesion?"},
+            {"role": "assistant", "content": "Solid nests." if i != 6 else "Mucin pools."},
+        ]} for i in range(9)
+    ]  # fmt: skip
+    data = tmp_path / "chat.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = write_recipe(
+        tmp_path / "r.yaml", "embedded", steps=16, evaluate_steps=8, lr=1e-2, batch=6, answers=10
+    )
+    said = ModelCard.load(train(recipe, data, tmp_path / "out")).scores["answers"]
+    assert (said["n"], said["patients"]) == (3, 3)
+    assert (said["before"], said["after"], said["majority"]) == (0.0, 0.6667, 0.6667)
 
 
 def processor(folder: Path) -> Any:
