@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +25,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 STEPS, PATIENTS = 12, 11
 
 
-def launch(recipe: Path, data: Path, out: Path) -> subprocess.Popen[str]:
-    """Two processes of the command line, in a process group of their own."""
+def launch(recipe: Path, data: Path, out: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """The command line in two processes, to its end; `more` is added to their environment."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = ["finetune", "vlm", "--recipe", str(recipe), "--data", str(data), "-o", str(out)]
-    return subprocess.Popen(
+    return subprocess.run(
         [*launcher, str(Path(__file__).with_name("seen_in_training.py")), *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | more,
+        check=False,
     )
 
 
@@ -69,12 +67,8 @@ def test_two_processes_learn_what_one_does_with_one_writer_and_go_on_after_a_kil
         assert seen_in_training.main(alone) == 0
     whole = seen(one, tuned_on)
 
-    running = launch(recipe, data, two)
-    while not (two / "checkpoints/checkpoint-2/trainer_state.json").is_file():
-        assert running.poll() is None
-        time.sleep(0.02)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.communicate()
+    killed = launch(recipe, data, two, DIE_WHEN=str(two / "checkpoints/checkpoint-2/trainer_state.json"))
+    assert killed.returncode != 0
     assert not (two / "card.json").exists()
     begun = seen(two, tuned_on)
     assert begun == whole[: len(begun)] and len(begun) >= 2
@@ -83,10 +77,9 @@ def test_two_processes_learn_what_one_does_with_one_writer_and_go_on_after_a_kil
 
     for record in tmp_path.glob("two.seen.*"):
         record.unlink()
-    running = launch(recipe, data, two)
-    said, _ = running.communicate()
-    assert running.returncode == 0
-    assert said.split() == [str(two)]
+    done = launch(recipe, data, two)
+    assert done.returncode == 0
+    assert done.stdout.split() == [str(two)]
     rest = seen(two, tuned_on)[-4:]
     assert rest == whole[-4:]
     assert steps(two) == steps(one) == list(range(1, STEPS + 1))
