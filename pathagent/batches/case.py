@@ -74,7 +74,7 @@ class Job(Frozen):
 
 
 class CaseResult(Frozen):
-    """What became of a case. `kind`, `reason`: why it failed; `outcome`: what a finished one ended in."""
+    """What became of a case. `kind`, `reason`: why it failed or abstains; `outcome`: what it ended in."""
 
     case: str
     state: Literal["done", "failed"]

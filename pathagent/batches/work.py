@@ -101,7 +101,9 @@ def _report(job: Job) -> CaseResult:
             force=True,
             **resolution,
         )
-    return _done(job, outcome=draft.outcome, diagnosis=_leading(draft), text=report_text(draft))
+    leading = _leading(draft)
+    why = "" if leading else draft.outcome_text
+    return _done(job, outcome=draft.outcome, diagnosis=leading, reason=why, text=report_text(draft))
 
 
 def _leading(draft: Report) -> str:

@@ -17,6 +17,7 @@ from pathagent.batches.case import BatchCase, CaseResult, Settings
 from pathagent.batches.engine import Engine, ProcessEngine
 from pathagent.batches.jobs import all_rows, open_table
 from pathagent.batches.run import run_batch
+from pathagent.batches.summary import write_summary
 from pathagent.cli import run
 from pathagent_tools.core.errors import ModelUnavailableError, UserError
 
@@ -289,3 +290,18 @@ def test_a_filled_or_read_only_folder_is_refused(lesion_slide: Path, tmp_path: P
         assert run(["batch", str(lesion_slide), "-o", str(tmp_path / out)]) == 2
     assert run(["batch", str(lesion_slide), "-o", "/proc/batch"]) == 2
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
+
+
+def test_an_abstention_says_why_and_leads_to_its_page(tmp_path: Path) -> None:
+    silent = CaseResult(
+        case="A",
+        state="done",
+        outcome="insufficient evidence",
+        reason="No diagnosis is drafted.",
+        folder="cases/A",
+        digest="0",
+        slides=1,
+    )
+    write_summary(tmp_path, [silent])
+    assert '<a href="cases/A/report.html">A</a>' in (tmp_path / "index.html").read_text()
+    assert "No diagnosis is drafted." in (tmp_path / "summary.md").read_text()
