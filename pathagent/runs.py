@@ -6,7 +6,6 @@ of everything that decides the report, so the same call finds its own interrupte
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sqlite3
@@ -25,7 +24,7 @@ from pathagent.resources import Resources
 from pathagent_prompts import load, names
 from pathagent_tools.core import geometry, records
 from pathagent_tools.core.errors import UserError
-from pathagent_tools.core.files import canonical_json, sha256_bytes, write_text_atomic
+from pathagent_tools.core.files import canonical_json, held, sha256_bytes, write_text_atomic
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.vlm.adapters import adapter_digests
 
@@ -79,18 +78,8 @@ def run_key(resources: Resources) -> str:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run's folder; the lock dies with the process. UserError where another process holds it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.seek(0)
-            holder = handle.read().strip() or "unknown"
-            raise UserError(
-                f"The same run is in progress in process {holder}. Wait for it, or change --seed."
-            ) from None
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
+    busy = "The same run is in progress in process {holder}. Wait for it, or change --seed."
+    with held(folder / "lock", busy):
         yield
 
 

@@ -7,7 +7,7 @@ ledger warrants is known exactly (`corpus.belief`), so its accuracy is printed a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from pathagent_finetune.corpus import belief, simulate
 from pathagent_finetune.corpus.example import Example
 from pathagent_finetune.corpus.examples import answer_example, diagnose_example, judge_example
-from pathagent_finetune.corpus.questions import Question, draw_question
+from pathagent_finetune.corpus.questions import UNKNOWABLE, Question, draw_question
 from pathagent_tools.core.protocols import VisionLanguageModel
 from pathagent_tools.core.scoring.calibration import expected_calibration_error
 from pathagent_tools.core.scoring.classes import balanced_accuracy, bootstrap
@@ -71,6 +71,7 @@ def answer_table(vlm: VisionLanguageModel, n: int = 240) -> Table:
             held_out = [k and i % 2 == 1 for i, k in enumerate(known)]
             row["answerable_held_out_wordings"] = _share(right, held_out)
             row["by_topic"] = _by_topic(asked, right)
+            row["answerable_but_counts_and_places"] = unmeasured(row["by_topic"])
             row |= _refusals([s.get("class") == ANSWER_CLASSES[1] for s in said], known)
         table[name] = row
     common = Counter(str(w["answer"]) for w, k in zip(wanted, known, strict=True) if k).most_common(1)[0]
@@ -93,6 +94,16 @@ def _by_topic(asked: Sequence[Question], right: Sequence[bool]) -> dict[str, str
     for question, ok in zip(asked, right, strict=True):
         kinds.setdefault(question.topic, []).append(ok)
     return {topic: f"{sum(hits)} of {len(hits)}" for topic, hits in sorted(kinds.items())}
+
+
+MEASURED = ("pieces", "place")
+"""Topics whose answer a run measures by code, whatever the model writes."""
+
+
+def unmeasured(by_topic: Mapping[str, str]) -> str:
+    """`205 of 214`: right answers to answerable questions that the model answers in a run."""
+    rows = [v.split(" of ") for t, v in by_topic.items() if t not in (*MEASURED, *UNKNOWABLE)]
+    return f"{sum(int(right) for right, _ in rows)} of {sum(int(n) for _, n in rows)}"
 
 
 def _refusals(refused: Sequence[bool], known: Sequence[bool]) -> Table:

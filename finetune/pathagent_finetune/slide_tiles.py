@@ -35,7 +35,6 @@ from pathagent_tools.vlm.profile import Profile
 
 Choice = Literal["ranked", "spread"]
 TILES_NAME = "tiles.json"
-MIN_TISSUE = 0.5
 
 
 class Tile(Frozen):
@@ -134,7 +133,7 @@ class TileMaker:
 
         vlm, slide = self.profile.vlm, opened.slide
         spec = TileSpec(tile_px=vlm.tile_px, mpp=max(vlm.tile_mpp, slide.mpp))
-        grid = tile_grid(slide, opened.tissue, spec, MIN_TISSUE)
+        grid = tile_grid(slide, opened.tissue, spec, candidates.MIN_TISSUE)
         if not grid:
             return []
         centres = np.array([region.center for region in grid])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pathagent.agents.candidates import MAX_CANDIDATES
 from pathagent.agents.coverage import percent_of_tissue
 from pathagent.resources import Resources
 from pathagent.state import ModelCall, State, evidence_list
+from pathagent_tools.core.protocols import Role
 from pathagent_tools.core.records import Candidate, Coverage, Evidence, Report, SlideRecord, SynopticField
-from pathagent_tools.vlm.adapters import adapter_digests
+from pathagent_tools.vlm.adapters import adapter_digests, adapter_names
 
 SHOWN_REGIONS = MAX_CANDIDATES
 
@@ -113,15 +115,26 @@ def _slide_limits(record: SlideRecord) -> list[str]:
     return said
 
 
+def adapters_used(calls: Sequence[ModelCall], listed: Mapping[Role, Path]) -> dict[str, str]:
+    """role → which weights, of the adapters that answered: a model that the caller brought has its own."""
+    names, digests = adapter_names(listed), adapter_digests(listed)
+    known = {str(role): (names[role], digests[role]) for role in listed}
+    used = sorted({(c.role, c.adapter) for c in calls if c.adapter})
+    return {
+        role: known[role][1] if role in known and known[role][0] == name else f"{name}, not of the profile"
+        for role, name in used
+    }
+
+
 def provenance(resources: Resources, state: State) -> dict[str, Any]:
     """Which models, prompts, seed and budget made this report. The same always, so no times."""
     import pathagent
     from pathagent_prompts import load, names
 
     case, vlm, encoder = state["case"], resources.vlm, resources.encoder
-    adapters = adapter_digests(resources.profile.vlm.adapters)
     asked = {"id": vlm.id, "revision": vlm.revision, "tile_px": vlm.tile_px, "tile_mpp": vlm.tile_mpp}
     calls: list[ModelCall] = state.get("calls", [])
+    adapters = adapters_used(calls, resources.profile.vlm.adapters)
     return {
         "pathagent": pathagent.__version__,
         "run": resources.run,

@@ -46,18 +46,20 @@ def batch(
     returns: raises UserError. While running: ModelUnavailableError where a model server went away.
     """
     from pathagent_tools.vlm.profile import load_profile
+    from pathagent_tools.vlm.weights import models_digest
 
     if stages not in get_args(Stages):
         raise UserError(f"Unknown stages {stages!r}. Known: {'; '.join(get_args(Stages))}.")
     if workers < 1:
         raise UserError(f"A batch needs at least one worker, not {workers}. Type for example --workers 2.")
-    load_profile(profile)
+    models = models_digest(load_profile(profile))
     cases = read_manifest(manifest)
     if shard:
         shard_of(cases, shard)
     settings = Settings(
         stages=stages,
         profile=str(Path(profile).resolve()) if profile.endswith((".yaml", ".yml")) else profile,
+        models=models,
         vlm_url=vlm_url,
         vlm_model=vlm_model,
         budget=budget or Budget(),

@@ -42,6 +42,7 @@ class Settings(Frozen):
 
     stages: Stages = "all"
     profile: str = "embedded"
+    models: str = Field(default="", description="digest of what the profile says and of the weights here")
     vlm_url: str | None = None
     vlm_model: str | None = None
     budget: Budget = Budget()

@@ -5,8 +5,6 @@ A batch in parts (`--shard 2/4`) has a table a part, so that no two machines wri
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,7 +13,7 @@ from typing import Final, NamedTuple
 
 from pathagent.batches.case import CaseResult, Settings
 from pathagent_tools.core.errors import UserError
-from pathagent_tools.core.files import canonical_json
+from pathagent_tools.core.files import canonical_json, held
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -98,21 +96,10 @@ class JobTable:
 def open_table(out: Path, shard: str | None = None) -> Iterator[JobTable]:
     """The table of a batch, or of its part, held by one driver at a time. UserError where another runs."""
     path = out / table_name(shard)
-    with path.with_suffix(".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise UserError(
-                f"Process {holder} runs this batch. Wait for it, or choose another --out."
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        with closing(sqlite3.connect(path)) as connection:
-            connection.executescript(_SCHEMA)
-            yield JobTable(connection)
+    busy = "Process {holder} runs this batch. Wait for it, or choose another --out."
+    with held(path.with_suffix(".lock"), busy), closing(sqlite3.connect(path)) as connection:
+        connection.executescript(_SCHEMA)
+        yield JobTable(connection)
 
 
 def table_name(shard: str | None) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_vlm_train import write_store
 
 from pathagent import cli
-from pathagent_finetune import role_eval
+from pathagent_finetune import adapters, role_eval
 from pathagent_finetune.adapters import load_adapter_recipe
 from pathagent_finetune.corpus import belief
 from pathagent_tools.core.card import ModelCard
@@ -59,6 +60,18 @@ def test_an_adapter_is_trained_scored_beside_its_base_and_found_finished(tmp_pat
     assert (out / "card.json").stat().st_mtime_ns == written
 
 
+def test_the_describing_adapter_learns_from_pictures_of_its_tiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = {n: write_store(tmp_path / n, 6, i) for i, n in enumerate(("train", "validation", "test"))}
+    monkeypatch.setattr(adapters, "render_tiles", lambda sets, folder, **_: stores)
+    out = tmp_path / "adapter"
+    adapters.train_adapter(tiny(tmp_path, "adapter-describe"), out)
+    card = ModelCard.load(out)
+    assert {"model", "blank_image", "majority"} <= set(card.scores["before"])
+    assert len(list((out / "corpus" / "train").glob("*.png"))) == 6
+
+
 def test_an_oracle_reaches_the_ceiling_and_silence_scores_nothing() -> None:
     n = 24
     drawn = role_eval.cases(n)
@@ -96,8 +109,8 @@ def test_a_recipe_with_an_unknown_role_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_embedded_profile_uses_the_adapters_that_ship() -> None:
-    adapters = load_profile("embedded").vlm.adapters
+    listed = load_profile("embedded").vlm.adapters
     for name in SHIPPED:
         for role in load_adapter_recipe(name).roles:
-            card = ModelCard.load(adapters[role])
+            card = ModelCard.load(listed[role])
             assert card.trained_on["recipe"]["id"] == load_adapter_recipe(name).tuning.id

@@ -20,6 +20,7 @@ from pathagent.batches.run import run_batch
 from pathagent.batches.summary import write_summary
 from pathagent.cli import run
 from pathagent_tools.core.errors import ModelUnavailableError, UserError
+from pathagent_tools.vlm.profile import PROFILES
 
 TRIAGE = SETTINGS.model_copy(update={"stages": "triage"})
 MEASURE = SETTINGS.model_copy(update={"stages": "triage,measure"})
@@ -230,6 +231,16 @@ def test_results_come_as_they_end_and_input_is_checked_at_once(lesion_slide: Pat
         pathagent.batch([lesion_slide], tmp_path / "out", stages="measure")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="Unknown profile"):
         pathagent.batch([lesion_slide], tmp_path / "out", profile="nonesuch")
+
+
+def test_a_batch_does_not_go_on_with_other_models(lesion_slide: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text((PROFILES / "embedded.yaml").read_text().replace("../", f"{PROFILES.parent}/"))
+    given = {"stages": "triage", "profile": str(mine), "engine": Inline()}
+    list(pathagent.batch([lesion_slide], tmp_path / "out", **given))  # type: ignore[arg-type]
+    mine.write_text(mine.read_text().replace("licence: Apache-2.0", "licence: MIT"))
+    with pytest.raises(UserError, match=r"other settings \(models was"):
+        list(pathagent.batch([lesion_slide], tmp_path / "out", **given))  # type: ignore[arg-type]
 
 
 def test_the_command_ends_with_3_where_some_failed(

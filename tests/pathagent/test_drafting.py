@@ -9,12 +9,16 @@ from stand_ins import PROFILE, ColourEncoder, LookingModel
 from tiny_slides import LESION, SIDE, paint, write_slide
 
 import pathagent
+from pathagent.agents.finish import adapters_used
 from pathagent.budget import Budget
 from pathagent.resources import Resources
+from pathagent.state import ModelCall
 from pathagent_tools.core.errors import ModelError, UserError
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.protocols import ModelRequest
 from pathagent_tools.core.records import Report
+from pathagent_tools.vlm.adapters import adapter_digests
+from pathagent_tools.vlm.profile import load_profile
 
 
 def diagnosis(report: Report) -> str:
@@ -333,3 +337,15 @@ def test_counts_and_places_are_measured_whatever_the_model_says(draft, lesion_sl
     else:
         assert report.answer == "yes"
     assert claim.written_by == ("model" if about == "tumour" else "rule")
+
+
+def test_the_report_names_the_adapters_that_answered_and_no_others() -> None:
+    listed = load_profile("embedded").vlm.adapters
+    base = ModelCall(key="k", role="answer", prompt_sha256="", text="", data=None)
+    assert adapters_used([base], listed) == {}  # a model that the caller brought, without adapters
+    tuned = [
+        base.model_copy(update={"role": r, "adapter": "diagnose+judge+navigate"}) for r in ("judge", "answer")
+    ]
+    used = adapters_used(tuned, listed)
+    assert used["judge"] == adapter_digests(listed)["judge"]
+    assert used["answer"].endswith("not of the profile")

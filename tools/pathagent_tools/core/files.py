@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from pathagent_tools.core.errors import UserError
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -24,6 +29,25 @@ def sha256_file(path: Path) -> str:
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: the form that is hashed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+@contextmanager
+def held(lock: Path, otherwise: str) -> Iterator[None]:
+    """Hold a lock file, which ends with the process. UserError where another process holds it.
+
+    otherwise: that error's sentence; `{holder}` in it becomes the number of the process.
+    """
+    with lock.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            holder = handle.read().strip() or "unknown"
+            raise UserError(otherwise.format(holder=holder)) from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
 
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from pathagent_tools.core.card import CARD_NAME, ModelCard
-from pathagent_tools.core.files import sha256_file
-from pathagent_tools.vlm.profile import EMBEDDED_WEIGHTS, VLMSpec
+from pathagent_tools.core.files import canonical_json, sha256_bytes, sha256_file
+from pathagent_tools.vlm.adapters import adapter_digests
+from pathagent_tools.vlm.profile import EMBEDDED_WEIGHTS, Profile, VLMSpec
 
 
 def weights_source(spec: VLMSpec) -> str | None:
@@ -17,6 +18,15 @@ def weights_source(spec: VLMSpec) -> str | None:
     if spec.backend == "openai" or spec.model is None:
         return None
     return spec.model
+
+
+def models_digest(profile: Profile) -> str:
+    """Short digest of a profile and of the VLM and adapter weights that lie here: other models, another."""
+    spec = profile.vlm
+    folder = weights_folder(spec)
+    base = spec.revision or (revision_of(folder) if folder else None)
+    here = [base, adapter_digests(spec.adapters)]
+    return sha256_bytes(canonical_json([profile.model_dump(mode="json"), here]).encode())[:12]
 
 
 def is_hub(source: str) -> bool:

@@ -160,8 +160,10 @@ def check_metrics(names: str) -> list[str]:
         known = ", ".join(("facts", *METRICS))
         raise UserError(f"Unknown metric {', '.join(unknown) or 'list'!r}. Known: {known}.")
     for name in wanted:
-        if name in METRICS:
-            METRICS[name](["two", "words"], ["two words", "some words"]) if name != "meteor" else _java()
+        if name == "meteor":
+            _java()
+        elif name in METRICS:
+            METRICS[name](["two", "words"], ["two words", "some words"])
     return wanted
 
 
