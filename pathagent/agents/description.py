@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pathagent.agents.triage import with_notes
 from pathagent.events import Looked
 from pathagent.resources import Resources
 from pathagent.state import Look, LookOrder, ModelCall
@@ -61,7 +62,7 @@ def _measured(resources: Resources, look: Look) -> tuple[Measurement, ...]:
     if look.reading == "show":
         return ()
     opened = resources.slide(look.region.slide)
-    return tuple(opened.measure(look.region))
+    return with_notes(opened.measure(look.region), assumed=opened.slide.resolution_assumed)
 
 
 def _findings(call: ModelCall | None) -> Findings | None:

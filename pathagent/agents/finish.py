@@ -82,9 +82,8 @@ def _coverage(resources: Resources, state: State, looked: Sequence[Evidence]) ->
 def _regions_of_interest(state: State, looked: Sequence[Evidence]) -> tuple[Candidate, ...]:
     """Places that were offered last and not looked at: where a person may want to look next."""
     seen = [e.region for e in looked]
-    return tuple(c for c in state.get("candidates", []) if all(c.region.overlap(r) < 1 for r in seen))[
-        :SHOWN_REGIONS
-    ]
+    offered = [c for c in state.get("candidates", []) if c.hint != "background"]
+    return tuple(c for c in offered if all(c.region.overlap(r) < 1 for r in seen))[:SHOWN_REGIONS]
 
 
 def _limits(state: State) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Asks no model. Everything that it decides is a rule, and each refusal says why.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pathagent.agents.coverage import percent_of_tissue
@@ -109,19 +110,21 @@ def measure(resources: Resources, opened: OpenSlide, record: SlideRecord) -> Sli
         lambda: measure_slide(slide, opened.tissue, opened.stain, seed=resources.case.seed),
         slide=slide.id,
     )
-    return SlideMeasures(measurements=_with_notes(measured, record), scanned_percent=_scanned(opened))
+    return SlideMeasures(
+        measurements=with_notes(measured, assumed=record.resolution_assumed), scanned_percent=_scanned(opened)
+    )
 
 
 def _area_only(record: SlideRecord) -> tuple[Measurement, ...]:
     if record.outcome == "no tissue":
         return ()
     area = Measurement(name="tissue_area", label="Tissue area", value=record.tissue_mm2, unit="mm2")
-    return _with_notes((area,), record)
+    return with_notes((area,), assumed=record.resolution_assumed)
 
 
-def _with_notes(measured: tuple[Measurement, ...], record: SlideRecord) -> tuple[Measurement, ...]:
+def with_notes(measured: Sequence[Measurement], *, assumed: bool) -> tuple[Measurement, ...]:
     """Every µm figure of a slide whose resolution is the user's word says so."""
-    if not record.resolution_assumed:
+    if not assumed:
         return tuple(measured)
     said = "resolution assumed by user"
     return tuple(

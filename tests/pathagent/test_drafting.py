@@ -127,6 +127,11 @@ def test_an_assumed_resolution_is_a_limit_and_no_reason_to_abstain(draft, lesion
     ]
     noted = {m.name for m in report.measurements["S1"] if assumed in (m.note or "")}
     assert noted == {m.name for m in report.measurements["S1"] if m.unit not in ("1", "deg")} != set()
+    looked = [m for e in report.evidence for m in e.measurements if m.unit not in ("1", "deg")]
+    ranges = [c.text for c in report.claims if c.section == "measurements"]
+    assert looked and ranges
+    assert all(assumed in (m.note or "") for m in looked)
+    assert all(assumed in text for text in ranges)
 
 
 def test_an_unsure_model_ends_in_abstention(draft, lesion_slide):

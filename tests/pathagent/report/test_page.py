@@ -150,7 +150,9 @@ def test_sizes_are_in_micrometres() -> None:
     assert "192 × 192 µm" in text
     assert re.search(r'aria-label="Field E1: [^"]*; scale bar 50 µm"', text)
     assert "1,210 – 7,020" in text
-    assert html(out_of_domain()).count("resolution assumed by user") >= len(out_of_domain().report.slides)
+    assumed = html(out_of_domain())
+    assert "Every length, area, density and scale bar of S1 rests on it." in assumed
+    assert "rests on it" not in html(carcinoma())
 
 
 def test_many_large_pictures_stay_under_five_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
