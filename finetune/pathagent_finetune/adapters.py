@@ -24,6 +24,7 @@ from pathagent_finetune.tilestore import TileSets, TileStore, render_tiles
 from pathagent_finetune.tuning_example import Split, TuningExample, from_phantom, write_chat_jsonl
 from pathagent_finetune.vlm_eval import table as describe_table
 from pathagent_finetune.vlm_recipe import recipe_text
+from pathagent_finetune.write_eval import write_table
 from pathagent_tools.core.card import ModelCard
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
@@ -40,7 +41,7 @@ class AdapterRecipe(Frozen):
 
     tuning: LoraRecipe
     roles: tuple[Role, ...] = Field(min_length=1, description="requests that the adapter answers")
-    score: Literal["describe", "answer", "diagnose"]
+    score: Literal["describe", "answer", "diagnose", "write"]
     scored: int = Field(gt=0, description="unseen cases (describe: all unseen tiles) of each score")
     train: int = Field(gt=0, description="training examples")
     validation: int = Field(gt=0)
@@ -127,6 +128,7 @@ def _score(plan: AdapterRecipe, stores: Mapping[str, TileStore], card: ModelCard
     tables: dict[str, Callable[[VisionLanguageModel], dict[str, Any]]] = {
         "answer": lambda vlm: answer_table(vlm, plan.scored),
         "diagnose": lambda vlm: diagnose_table(vlm, plan.scored),
+        "write": lambda vlm: write_table(vlm, plan.scored),
         "describe": lambda vlm: describe_table(vlm, stores["test"], mpp=plan.tuning.mpp),
     }
     log.info("scoring the base, then the adapter")

@@ -17,7 +17,8 @@ import numpy as np
 from pathagent_finetune import captions as words
 from pathagent_finetune.real_tiles import real_tiles
 from pathagent_finetune.tilestore import TileStore
-from pathagent_tools.core.scoring.classes import balanced_accuracy, bootstrap
+from pathagent_tools.core.scoring.classes import balanced_accuracy
+from pathagent_tools.core.scoring.resampling import bootstrap
 from pathagent_tools.encoders import domain, reading
 from pathagent_tools.encoders.clip import OpenClipEncoder
 
@@ -81,12 +82,12 @@ def _balanced(truth: Sequence[str], said: Sequence[str]) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     t, s = np.array(truth), np.array(said)
     draws = [
-        balanced_accuracy(t[i].tolist(), s[i].tolist())
+        balanced_accuracy(t[i].tolist(), s[i].tolist()).value
         for i in (rng.integers(0, len(t), len(t)) for _ in range(300))
     ]
     low, high = np.quantile(draws, [0.025, 0.975])
     return {
-        "balanced_accuracy": round(balanced_accuracy(truth, said), 3),
+        "balanced_accuracy": round(balanced_accuracy(truth, said).value, 3),
         "interval": [round(float(low), 3), round(float(high), 3)],
         "n": len(t),
     }
@@ -101,7 +102,7 @@ def _wordings(encoder: OpenClipEncoder, features: Any, truth: Sequence[str]) -> 
     singles = []
     for turn in range(3):
         one = {key: [texts[turn % len(texts)]] for key, texts in phrases.items()}
-        singles.append(balanced_accuracy(truth, _said(encoder, features, one, ["{}"])))
+        singles.append(balanced_accuracy(truth, _said(encoder, features, one, ["{}"])).value)
     return _balanced(truth, said) | {"one_phrase_each": [round(s, 3) for s in singles]}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from pathagent_finetune.slide_table import SlideRow
 from pathagent_finetune.slide_tiles import Tile
 from pathagent_finetune.tuning_example import IMAGE_MARK, Message, Split, TuningExample
-from pathagent_tools.core.scoring.facts import extract
+from pathagent_tools.core.scoring.report import values
 
 
 @cache
@@ -35,9 +35,12 @@ def examples_of_report(
     um = round(field.size_px[0] * field.region.mpp)
     fields = f"{len(tiles)} field{'s' if len(tiles) > 1 else ''} of {um} µm of one slide"
     asked = [("report", table["report"], row.report)]
-    for slot, value in extract(row.report).items():
-        wordings = table["facts"].get(slot) or [table["other"].replace("{slot}", slot.replace("_", " "))]
-        asked.append((slot, wordings, value))
+    stated = values(row.report)
+    asked += [
+        (slot, wordings, "; ".join(sorted(stated[slot])))
+        for slot, wordings in table["facts"].items()
+        if slot in stated
+    ]
     made = []
     for name, wordings, said in asked:
         wording = Random(f"{seed}:{row.place}:{name}").choice(wordings).replace("{fields}", fields)

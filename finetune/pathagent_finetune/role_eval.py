@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from pathagent.agents.measured import measured_answer
 from pathagent_finetune.corpus import belief, simulate
 from pathagent_finetune.corpus.example import Example
 from pathagent_finetune.corpus.examples import answer_example, diagnose_example, judge_example
 from pathagent_finetune.corpus.questions import UNKNOWABLE, Question, draw_question
 from pathagent_tools.core.protocols import VisionLanguageModel
 from pathagent_tools.core.scoring.calibration import expected_calibration_error
-from pathagent_tools.core.scoring.classes import balanced_accuracy, bootstrap
+from pathagent_tools.core.scoring.classes import balanced_accuracy
+from pathagent_tools.core.scoring.resampling import bootstrap
+from pathagent_tools.vlm import roles
 from pathagent_tools.vlm.roles import ANSWER_CLASSES
 
 UNSEEN_CASES = 40_000_000_000
@@ -55,7 +58,8 @@ def cases(n: int) -> list[simulate.Case]:
 def answer_table(vlm: VisionLanguageModel, n: int = 240) -> Table:
     """Strict accuracy on answerable questions, and how questions that no slide answers are told apart.
 
-    Every second question is in a wording that no training uses.
+    Every second question is in a wording that no training uses. `answerable` is the bare model;
+    `answerable_in_a_run` what `pathagent ask` says, where code measures counts of pieces and places.
     """
     drawn = cases(n)
     asked = [_question(case, i) for i, case in enumerate(drawn)]
@@ -64,13 +68,17 @@ def answer_table(vlm: VisionLanguageModel, n: int = 240) -> Table:
     table: Table = {"n": n, "metric": "exact answer, own words under the grammar"}
     for name, ledger in LEDGERS.items():
         examples = [answer_example(ledger(drawn, i), q, Random(0)) for i, q in enumerate(asked)]
-        said = _ask(vlm, examples)
+        said = ask(vlm, examples)
         right = [s.get("answer") == w["answer"] for s, w in zip(said, wanted, strict=True)]
         row: Table = {"answerable": _share(right, known)}
         if name == "model":
             held_out = [k and i % 2 == 1 for i, k in enumerate(known)]
             row["answerable_held_out_wordings"] = _share(right, held_out)
             row["by_topic"] = _by_topic(asked, right)
+            given = [_as_a_run(s, case) for s, case in zip(said, drawn, strict=True)]
+            as_given = [g == w["answer"] for g, w in zip(given, wanted, strict=True)]
+            row["answerable_in_a_run"] = _share(as_given, known)
+            row["answerable_in_a_run_held_out_wordings"] = _share(as_given, held_out)
             row["answerable_but_counts_and_places"] = unmeasured(row["by_topic"])
             row |= _refusals([s.get("class") == ANSWER_CLASSES[1] for s in said], known)
         table[name] = row
@@ -94,6 +102,12 @@ def _by_topic(asked: Sequence[Question], right: Sequence[bool]) -> dict[str, str
     for question, ok in zip(asked, right, strict=True):
         kinds.setdefault(question.topic, []).append(ok)
     return {topic: f"{sum(hits)} of {len(hits)}" for topic, hits in sorted(kinds.items())}
+
+
+def _as_a_run(said: Mapping[str, Any], case: simulate.Case) -> object:
+    """What a run answers: counts and places by the code of the agents, all else by the model."""
+    found = measured_answer(said, [("S1", case.pieces)], {e.id: e for e in roles.telling(case.evidence)})
+    return found.text if found else said.get("answer")
 
 
 MEASURED = ("pieces", "place")
@@ -124,7 +138,7 @@ def diagnose_table(vlm: VisionLanguageModel, n: int = 240) -> Table:
     exact = [belief.differential(c.evidence)[0] for c in drawn]
     table: Table = {"n": n, "metric": "leading hypothesis against the drawn diagnosis"}
     for name, ledger in LEDGERS.items():
-        said = _ask(vlm, [diagnose_example(ledger(drawn, i), Random(0)) for i in range(n)])
+        said = ask(vlm, [diagnose_example(ledger(drawn, i), Random(0)) for i in range(n)])
         top: list[Table] = [
             max(s.get("differential", []), key=lambda h: int(h["percent"]), default={}) for s in said
         ]
@@ -147,7 +161,7 @@ def diagnose_table(vlm: VisionLanguageModel, n: int = 240) -> Table:
 
 
 def _ece(confidence: Sequence[float], right: Sequence[bool]) -> float:
-    return round(expected_calibration_error(confidence, right), 4)
+    return round(expected_calibration_error(confidence, right).value, 4)
 
 
 def _sufficiency(vlm: VisionLanguageModel, drawn: Sequence[simulate.Case]) -> Table:
@@ -156,14 +170,15 @@ def _sufficiency(vlm: VisionLanguageModel, drawn: Sequence[simulate.Case]) -> Ta
     for i, case in enumerate(drawn):
         question = _question(case, 2 * i) if i % 2 else None
         found.append(judge_example(case, Random(i), question))
-    said = _ask(vlm, found)
+    said = ask(vlm, found)
     wanted = [str(e.target["sufficient"]) for e in found]
     got = [str(s.get("sufficient")) for s in said]
     rows = {"draft": slice(0, None, 2), "question": slice(1, None, 2), "all": slice(None)}
-    return {name: round(balanced_accuracy(wanted[part], got[part]), 4) for name, part in rows.items()} | {
-        "sufficient_share": round(float(np.mean([w == "True" for w in wanted])), 4)
-    }
+    return {
+        name: round(balanced_accuracy(wanted[part], got[part]).value, 4) for name, part in rows.items()
+    } | {"sufficient_share": round(float(np.mean([w == "True" for w in wanted])), 4)}
 
 
-def _ask(vlm: VisionLanguageModel, examples: Sequence[Example]) -> list[Table]:
+def ask(vlm: VisionLanguageModel, examples: Sequence[Example]) -> list[Table]:
+    """The data of the model's answers; empty where an answer was unusable."""
     return [completion.data for completion in vlm.generate([e.request for e in examples])]

@@ -98,7 +98,7 @@ def loss_of(out: dict[str, Tensor], cells: Tensor, slots: Tensor, numbers: Tenso
 def slot_scores(truth: NDArray[np.int64], guess: NDArray[np.int64]) -> dict[str, float]:
     """Balanced accuracy per slot and their mean (`macro`)."""
     scores = {
-        slot: balanced_accuracy([values[i] for i in truth[:, k]], [values[i] for i in guess[:, k]])
+        slot: balanced_accuracy([values[i] for i in truth[:, k]], [values[i] for i in guess[:, k]]).value
         for k, (slot, values) in enumerate(SLOTS.items())
     }
     return scores | {"macro": float(np.mean(list(scores.values())))}

@@ -14,7 +14,7 @@ from pathagent_finetune.architecture import VLMSize, save_checkpoint
 from pathagent_finetune.tilestore import TileStore
 from pathagent_tools.core.protocols import Image, VisionLanguageModel
 from pathagent_tools.core.scoring.classes import balanced_accuracy
-from pathagent_tools.core.scoring.facts import extract
+from pathagent_tools.core.scoring.report import values
 from pathagent_tools.core.vocabulary import SLOTS
 from pathagent_tools.phantom.stain import SCANNERS_HELD_OUT
 from pathagent_tools.vlm import roles
@@ -56,7 +56,7 @@ def blank_image(px: int) -> Image:
 def slot_accuracy(truth: Sequence[Slots], answers: Sequence[Slots]) -> dict[str, float]:
     """Balanced accuracy per slot and their mean (`macro`)."""
     scores = {
-        slot: round(balanced_accuracy([t[slot] for t in truth], [a.get(slot) for a in answers]), 4)
+        slot: round(balanced_accuracy([t[slot] for t in truth], [a.get(slot) for a in answers]).value, 4)
         for slot in SLOTS
     }
     return scores | {"macro": round(float(np.mean(list(scores.values()))), 4)}
@@ -110,10 +110,10 @@ def sentence_accuracy(truth: Sequence[Slots], answers: Sequence[Slots]) -> dict[
     """Facts that the sentences state: how many, the share that is true, and that of the slots they name."""
     said, right, slots = 0, 0, 0
     for wanted, answer in zip(truth, answers, strict=True):
-        for slot, value in extract(str(answer.get("sentence", ""))).items():
+        for slot, stated in values(str(answer.get("sentence", ""))).items():
             if slot in SLOTS:
                 said += 1
-                right += value == wanted[slot]
+                right += stated == {wanted[slot]}
                 slots += answer.get(slot) == wanted[slot]
     share = max(said, 1)
     return {"facts": said, "right": round(right / share, 4), "slots_right": round(slots / share, 4)}

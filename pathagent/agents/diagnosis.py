@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pathagent.agents.asking import ask_question, slides_text
+from pathagent.agents.asking import slides_text
 from pathagent.events import Believed
 from pathagent.resources import Resources
 from pathagent.state import DEFAULT_GOAL, Belief, ModelCall, State, evidence_list, spent
@@ -48,9 +48,7 @@ def diagnosis(resources: Resources, state: State) -> dict[str, Any]:
     resources.events.emit(Believed(**belief.model_dump(exclude={"looks"}), missing=sufficiency.missing))
     calls, subject = [asked, judged], state.get("subject", "")
     if question != DEFAULT_GOAL and not subject:
-        believed: State = {**state, "differential": differential}
-        calls.append(ask_question(resources, believed, looked, f"answer round {number}"))
-        subject = str((calls[-1].data or {}).get("about", "")).strip()
+        subject = str((judged.data or {}).get("about", "")).strip()
     spent_by_now = spent(state).model_copy(
         update={"seconds": resources.seconds, "tokens": spent(state).tokens + sum(c.tokens for c in calls)}
     )

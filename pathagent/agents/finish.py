@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pathagent.agents.candidates import MAX_CANDIDATES
 from pathagent.agents.coverage import percent_of_tissue
@@ -88,7 +88,7 @@ def _regions_of_interest(state: State, looked: Sequence[Evidence]) -> tuple[Cand
 
 def _limits(state: State) -> tuple[str, ...]:
     """What the coverage does not say already: `Report.coverage` has its own place on the page."""
-    said = []
+    said = _unexplained(state)
     for record in state["slides"].values():
         said += _slide_limits(record)
     if state.get("stop"):
@@ -97,6 +97,31 @@ def _limits(state: State) -> tuple[str, ...]:
     if unusable:
         said.append(f"The model gave no usable answer to: {', '.join(unusable)}.")
     return tuple(said)
+
+
+_STRIKING: Final = frozenset({"invasive tumour", "dysplastic epithelium", "necrosis", "mucin"})
+_EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
+    "no significant abnormality": frozenset(),
+    "chronic inflammation": frozenset(),
+    "adenoma": frozenset({"dysplastic epithelium"}),
+}
+"""Benign diagnosis → the striking tissues that it accounts for; any other diagnosis accounts for all."""
+
+
+def _unexplained(state: State) -> list[str]:
+    """Looks at tumour, or at what goes with one, beside a benign diagnosis: what to look at first."""
+    leading = next(iter(state.get("differential", [])), None)
+    if state["outcome"] != "report" or leading is None or leading.diagnosis not in _EXPLAINS:
+        return []
+    found: dict[str, list[str]] = {}
+    for look in evidence_list(state):
+        tissue = look.findings.tissue if look.findings else ""
+        if tissue in _STRIKING - _EXPLAINS[leading.diagnosis]:
+            found.setdefault(tissue, []).append(look.id)
+    return [
+        f"{', '.join(ids)} read as {tissue}, which the drafted diagnosis does not explain: look there first."
+        for tissue, ids in found.items()
+    ]
 
 
 def _slide_limits(record: SlideRecord) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pathagent.agents.asking import ask_question, slides_text
-from pathagent.agents.coverage import PLACES
+from pathagent.agents.measured import measured_answer
 from pathagent.agents.triage import refused_answer
 from pathagent.resources import Resources
 from pathagent.state import ModelCall, State, evidence_list
@@ -37,7 +37,7 @@ def write(resources: Resources, state: State) -> dict[str, Any]:
         if state["case"].question and not state.get("refusal"):
             call = ask_question(resources, state, described, "answer")
             calls.append(call)
-            draft = _measured_answer(call, state) or _answer_claim(call)
+            draft = _measured(call, state, described) or _answer_claim(call)
             answer = str(draft["text"])
             drafts.append(draft)
         if state["case"].task == "report":
@@ -81,26 +81,13 @@ def _write(resources: Resources, state: State, described: Sequence[Evidence]) ->
     return resources.ask("write", request)
 
 
-def _measured_answer(call: ModelCall, state: State) -> Draft | None:
-    """What a tool knows better than a model can say it: a count of pieces, the place of the cited looks.
-
-    The model says what is asked about and which looks it means; the number and the place are measured.
-    """
-    data = call.data or {}
-    if data.get("class") != "answered":
+def _measured(call: ModelCall, state: State, described: Sequence[Evidence]) -> Draft | None:
+    """The answer to a question that a tool measures."""
+    pieces = [(r.id, r.pieces) for r in state["slides"].values() if r.outcome == "report"]
+    found = measured_answer(call.data or {}, pieces, {e.id: e for e in described})
+    if found is None:
         return None
-    cited = [state["evidence"][i] for i in _cites(data.get("cites", [])) if i in state["evidence"]]
-    if data.get("about") == "pieces":
-        counts = [(r.id, r.pieces) for r in state["slides"].values() if r.outcome == "report"]
-        text = str(counts[0][1]) if len(counts) == 1 else "; ".join(f"{id_}: {n}" for id_, n in counts)
-        reason = "counted on the tissue mask; no single look shows it"
-        return _rule("answer", text, verdict="unsupported", reason=reason)
-    if data.get("about") == "place" and cited and str(data.get("answer")) in PLACES:
-        places = [e.place for e in cited]
-        text = max(places, key=places.count)
-        ids = tuple(e.id for e in cited)
-        return _rule("answer", text, ids, reason="where the looks lie that the model cites for the lesion")
-    return None
+    return _rule("answer", found.text, _cites(found.evidence), verdict=found.verdict, reason=found.reason)
 
 
 def _answer_claim(call: ModelCall) -> Draft:

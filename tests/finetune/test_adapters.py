@@ -13,12 +13,14 @@ from pathagent import cli
 from pathagent_finetune import adapters, role_eval
 from pathagent_finetune.adapters import load_adapter_recipe
 from pathagent_finetune.corpus import belief
+from pathagent_finetune.corpus.examples import write_example
+from pathagent_finetune.write_eval import write_table
 from pathagent_tools.core.card import ModelCard
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.protocols import Completion, ModelRequest
 from pathagent_tools.vlm.profile import load_profile
 
-SHIPPED = ("adapter-answer", "adapter-diagnose")
+SHIPPED = ("adapter-answer", "adapter-diagnose", "adapter-write")
 
 
 class Oracle:
@@ -73,7 +75,7 @@ def test_the_describing_adapter_learns_from_pictures_of_its_tiles(
 
 
 def test_an_oracle_reaches_the_ceiling_and_silence_scores_nothing() -> None:
-    n = 24
+    n = 60
     drawn = role_eval.cases(n)
     wanted = {}
     for i, case in enumerate(drawn):
@@ -88,9 +90,28 @@ def test_an_oracle_reaches_the_ceiling_and_silence_scores_nothing() -> None:
     weighed = role_eval.diagnose_table(Oracle(wanted), n)  # type: ignore[arg-type]
     assert weighed["model"]["top1"] == weighed["ceiling"]["top1"]
     assert weighed["model"]["agrees_with_the_evidence"].startswith("1.000")
+    guessing = {k: v | {"answer": "7"} if v.get("about") == "pieces" else v for k, v in wanted.items()}
+    counted = role_eval.answer_table(Oracle(guessing), n)["model"]  # type: ignore[arg-type]
+    assert not counted["answerable"].startswith("1.000")
+    assert counted["answerable_in_a_run"].startswith("1.000")
     silent = Oracle({})
     assert role_eval.answer_table(silent, n)["model"]["answerable"].startswith("0.000")  # type: ignore[arg-type]
     assert role_eval.diagnose_table(silent, n)["model"]["top1"].startswith("0.000")  # type: ignore[arg-type]
+
+
+def test_writing_is_scored_by_its_facts_its_citations_and_what_it_names_elsewhere() -> None:
+    n = 24
+    examples = [write_example(case, role_eval.Random(0)) for case in role_eval.cases(n)]
+    rows = {e.request.user: dict(e.target) for e in examples}
+    best = write_table(Oracle(rows), n)["model"]  # type: ignore[arg-type]
+    assert all(value.startswith("1.000") for value in best.values())
+    tumour = {"text": "Elsewhere there is stroma and invasive tumour.", "cites": ["E1"]}
+    odd = {user: {"sentences": [*row["sentences"][:-1], tumour]} for user, row in rows.items()}
+    found = write_table(Oracle(odd), n)["model"]  # type: ignore[arg-type]
+    assert found["other_tissue_named_rightly"].startswith("0.000")
+    moved = {user: {"sentences": [s | {"cites": []} for s in row["sentences"]]} for user, row in rows.items()}
+    assert write_table(Oracle(moved), n)["model"]["cited_looks_show_the_sentence"].startswith("0.000")  # type: ignore[arg-type]
+    assert write_table(Oracle({}), n)["model"]["facts_right"].startswith("0.000")  # type: ignore[arg-type]
 
 
 def test_the_cases_of_a_score_are_none_of_the_corpus() -> None:

@@ -10,7 +10,7 @@ from pathagent_finetune.corpus.questions import UNKNOWABLE, Question, draw_quest
 from pathagent_finetune.corpus.wordings import wording_table
 from pathagent_finetune.mix import OPEN_BELOW, text_example
 from pathagent_tools.core.records import Findings
-from pathagent_tools.core.scoring import facts
+from pathagent_tools.core.scoring.report import values
 from pathagent_tools.core.vocabulary import NOT_ASSESSABLE
 from pathagent_tools.phantom.questions import question_table
 from pathagent_tools.vlm.schema_check import fault
@@ -81,10 +81,24 @@ def test_report_sentences_say_what_the_ledger_shows(seed: int) -> None:
     leading = belief.differential(case.evidence)[0]
     expected = {k: v for k, (v, _) in belief.report_facts(case.evidence, leading).items()}
     written = sentences.report_sentences(case.evidence, leading, Random(seed))
-    found = facts.extract(" ".join(str(s["text"]) for s in written))
-    assert facts.recall(found, expected | {"diagnosis": leading.diagnosis}) == 1
+    found = [values(str(s["text"])) for s in written]
+    for slot, value in (expected | {"diagnosis": leading.diagnosis}).items():
+        assert {value} in [sentence.get(slot) for sentence in found]
     known = {e.id for e in case.evidence}
     assert all(s["cites"] and set(s["cites"]) <= known for s in written)  # type: ignore[arg-type, call-overload]
+
+
+def test_tumour_in_other_fields_is_more_of_the_tumour_and_not_other_tissue() -> None:
+    other = look(tissue="invasive tumour", architecture="irregular glands", nuclear_grade="low")
+    looks = ledger(*[TUMOUR] * 6, other, look(tissue="stroma", architecture="none", nuclear_grade="none"))
+    leading = belief.differential(looks)[0]
+    assert leading.diagnosis == "solid carcinoma"
+    for seed in range(8):
+        named = [
+            sentences.named_elsewhere(str(s["text"]))
+            for s in sentences.report_sentences(looks, leading, Random(seed))
+        ]
+        assert [n for n in named if n] == [["stroma"]]
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -100,9 +114,8 @@ def test_every_look_that_a_sentence_cites_shows_what_it_says(seed: int) -> None:
     if drill.request.role == "write":
         lines = dict(re.findall(r"^(E[0-9]+) (.*)$", drill.request.user, flags=re.MULTILINE))
         for sentence in drill.target["sentences"]:
-            found = facts.extract(sentence["text"])
-            grade = found.get("nuclear_grade")
-            assert all(f"grade {grade}" in lines[i] for i in sentence["cites"] if grade)
+            for grade in values(sentence["text"]).get("nuclear_grade", ()):
+                assert all(f"grade {grade}" in lines[i] for i in sentence["cites"])
 
 
 def test_a_verdict_is_what_was_said_beside_what_was_seen() -> None:
@@ -213,9 +226,11 @@ def test_what_is_asked_for_is_looked_for_until_many_looks_lack_it() -> None:
         case = simulate.Case("solid carcinoma", "grade 3", tuple(ledger(*tumour, *plain, *more)), 3.0, 1)
         return dict(examples.judge_example(case, Random(0), asked).target)
 
-    assert judged(8) == {"sufficient": False, "missing": "fields that show adipose"}
-    assert judged(12) == {"sufficient": True, "missing": ""}
-    assert judged(8, look(tissue="adipose", architecture="none", nuclear_grade="none"))["sufficient"]
+    absent = {"about": "adipose", "sufficient": False, "missing": "fields that show adipose"}
+    assert judged(8) == absent | {"seen": "none after 8 looks"}
+    assert judged(12) == absent | {"seen": "none after 12 looks", "sufficient": True, "missing": ""}
+    shown = judged(8, look(tissue="adipose", architecture="none", nuclear_grade="none"))
+    assert shown == {"about": "adipose", "seen": "adipose in E8", "sufficient": True, "missing": ""}
 
 
 def test_half_of_the_weighing_is_on_ledgers_that_leave_the_diagnosis_open() -> None:

@@ -104,7 +104,8 @@ class LookingModel:
     def _judge(self, request: ModelRequest) -> dict[str, Any]:
         looks = len(re.findall(r"^E\d+ ", request.user, flags=re.MULTILINE))
         enough = looks >= self.sufficient_after
-        return {"sufficient": enough, "missing": "" if enough else "irregular glands in tissue not yet seen"}
+        missing = "" if enough else "irregular glands in tissue not yet seen"
+        return {"about": "diagnosis", "seen": f"{looks} looks", "sufficient": enough, "missing": missing}
 
     def _write(self, request: ModelRequest) -> dict[str, Any]:
         lines = re.findall(r"^(E\d+) (.*)$", request.user, flags=re.MULTILINE)

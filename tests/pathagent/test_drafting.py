@@ -312,11 +312,8 @@ def test_each_look_shows_the_model_its_pixels_and_the_outputs_are_written(draft,
 
 def test_later_rounds_look_for_what_the_question_is_about(draft, lesion_slide):
     class Names(LookingModel):
-        def _answer_question(self, request: ModelRequest):
-            return super()._answer_question(request) | {"about": "adipose"}
-
         def _judge(self, request: ModelRequest):
-            return {"sufficient": False, "missing": ""}
+            return {"about": "adipose", "seen": "none", "sufficient": False, "missing": ""}
 
     model = Names()
     draft(lesion_slide, task="ask", question="Siehst du Fettgewebe?", vlm=model)
@@ -348,9 +345,31 @@ def test_the_report_names_the_adapters_that_answered_and_no_others() -> None:
     listed = load_profile("embedded").vlm.adapters
     base = ModelCall(key="k", role="answer", prompt_sha256="", text="", data=None)
     assert adapters_used([base], listed) == {}  # a model that the caller brought, without adapters
-    tuned = [
-        base.model_copy(update={"role": r, "adapter": "diagnose+judge+navigate"}) for r in ("judge", "answer")
-    ]
+    tuned = [base.model_copy(update={"role": r, "adapter": "judge+navigate"}) for r in ("judge", "answer")]
     used = adapters_used(tuned, listed)
     assert used["judge"] == adapter_digests(listed)["judge"]
     assert used["answer"].endswith("not of the profile")
+
+
+@pytest.mark.parametrize(("drafted", "tissue", "said"), [
+    ("adenoma", "invasive tumour", True),
+    ("no significant abnormality", "mucin", True),
+    ("adenocarcinoma", "invasive tumour", False),
+])  # fmt: skip
+def test_a_look_that_a_benign_diagnosis_does_not_explain_is_named_first(
+    draft, lesion_slide, drafted, tissue, said
+):
+    class Settled(LookingModel):
+        def _diagnose(self, request: ModelRequest):
+            return {"differential": [{"diagnosis": drafted, "grade": "none", "percent": 90}]}
+
+        def _describe(self, request: ModelRequest):
+            found = super()._describe(request)
+            return found | {"tissue": tissue} if found["tissue"] == "invasive tumour" else found
+
+    report = draft(lesion_slide, vlm=Settled())
+    striking = [e.id for e in report.evidence if e.findings and e.findings.tissue == tissue]
+    assert striking
+    wanted = f"{', '.join(striking)} read as {tissue}, which the drafted diagnosis does not explain"
+    assert report.limits[0].startswith(wanted) is said
+    assert any("does not explain" in limit for limit in report.limits) is said

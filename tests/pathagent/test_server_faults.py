@@ -38,7 +38,7 @@ PHASES = {
     "navigation of a later round": "navigate:2",
     "description of a later round": "describe:8",
     "writing": "write:1",
-    "answer": "answer:2",
+    "answer": "answer:1",
     "verification": "verify:1",
     "last verification": "verify:4",
 }

@@ -44,6 +44,11 @@ def test_outside_text_is_never_structure(bait: str) -> None:
         assert baited.user.count("\n") == plain.user.count("\n")
 
 
+@pytest.mark.parametrize(("ledger", "looks"), [(roles.NO_LOOKS, 0), ("E1 stroma", 1), ("E1 a\nE2 b", 2)])
+def test_a_judge_is_told_how_many_looks_it_weighs(ledger: str, looks: int) -> None:
+    assert f"none after {looks} looks\nEvidence:\n{ledger}\n" in roles.judge("?", "none", ledger).user
+
+
 def _bounded(schema: dict[str, object], path: str = "$") -> list[str]:
     """Paths of a schema that a weak model could fill for ever."""
     if "enum" in schema or schema.get("type") == "boolean":

@@ -53,46 +53,62 @@ def diagnose_example(case: simulate.Case, rng: Random) -> Example:
 
 
 def judge_example(case: simulate.Case, rng: Random, question: Question | None = None) -> Example:
-    """Whether the ledger settles the question (by default the diagnosis), and what is missing."""
+    """What is asked (by default the diagnosis), what is seen of it, whether that is enough, what lacks."""
     leading = belief.differential(case.evidence)[0]
     asked = question.text if question else rng.choice(("Draft a report.", "What is the diagnosis?"))
-    text = f"{leading.text} ({round(100 * leading.probability)} %)"
-    enough, missing = _settles(question, case.evidence)
-    request = roles.judge(asked, text, roles.ledger_text(case.evidence))
-    return Example(request, {"sufficient": enough, "missing": missing})
+    believed = roles.differential_text([leading])
+    seen, (enough, missing) = _settles(question, case.evidence, believed)
+    request = roles.judge(asked, believed, roles.ledger_text(case.evidence))
+    about = question.topic if question else "diagnosis"
+    return Example(request, {"about": about, "seen": seen, "sufficient": enough, "missing": missing})
 
 
 LOOKS_FOR_ABSENCE = 12
 """Fewer looks than this that do not show a thing do not show that it is absent."""
 
 
-def _settles(question: Question | None, evidence: Sequence[Evidence]) -> tuple[bool, str]:
-    """What an answer lacks: a thing asked for is looked for until it is found or many looks lack it."""
+def _settles(
+    question: Question | None, evidence: Sequence[Evidence], leading: str
+) -> tuple[str, tuple[bool, str]]:
+    """(what is seen, (whether that is enough, what is missing)).
+
+    A thing asked for is looked for until it is found or many looks lack it. What decides is said before
+    the verdict: how likely, after how many looks.
+    """
+    read = roles.telling(evidence)
+    looks = f"after {len(read)} looks"
     if (
         question is None
         or question.topic in _SUBJECT_FAMILIES
         or question.kind in ("choice", "grade", "where")
     ):
-        return belief.sufficiency(evidence)
-    if question.kind != "yesno":
-        return True, ""
-    shown = any(e.findings and shows_topic(e.findings, question.topic) for e in evidence)
-    if shown or len(evidence) >= LOOKS_FOR_ABSENCE:
-        return True, ""
-    return False, f"fields that show {question.topic}"
+        return f"{leading} {looks}", belief.sufficiency(evidence)
+    if question.kind == "not_assessable":
+        return "not on H&E", (True, "")
+    if question.kind == "count":
+        return "on the slide", (True, "")
+    shown = [e for e in read if e.findings and shows_topic(e.findings, question.topic)]
+    if shown:
+        return f"{question.topic} in {shown[0].id}", (True, "")
+    if len(evidence) >= LOOKS_FOR_ABSENCE:
+        return f"none {looks}", (True, "")
+    return f"none {looks}", (False, f"fields that show {question.topic}")
 
 
 def write_example(case: simulate.Case, rng: Random) -> Example:
     """Report sentences with the ids of their evidence."""
-    read = roles.telling(case.evidence)
-    believed = belief.differential(case.evidence)
-    request = roles.write(
+    read, leading = roles.telling(case.evidence), belief.differential(case.evidence)[0]
+    return Example(write_request(case), {"sentences": sentences.report_sentences(read, leading, rng)})
+
+
+def write_request(case: simulate.Case) -> ModelRequest:
+    """A case as it is put to a model that writes; the ledger may be empty."""
+    return roles.write(
         _slides(case),
-        roles.differential_text(believed),
+        roles.differential_text(belief.differential(case.evidence)),
         roles.ledger_text(case.evidence),
-        [e.id for e in read],
+        [e.id for e in roles.telling(case.evidence)],
     )
-    return Example(request, {"sentences": sentences.report_sentences(read, believed[0], rng)})
 
 
 def cite_example(seed: int, rng: Random) -> Example:

@@ -5,6 +5,7 @@ They are training targets: the model learns to write them, nothing at run time c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from random import Random
 
@@ -163,12 +164,28 @@ def report_sentences(
     say(_MITOSES[facts["mitoses"][0]], "", facts["mitoses"][1])
     say(_NECROSIS[facts["necrosis"][0]], "", facts["necrosis"][1])
     say(_INFLAMMATION[facts["inflammation"][0]], "", facts["inflammation"][1])
-    rest = [e for e in seen if e not in core and e.findings and e.findings.tissue != "background"]
+    lesion = of_lesion(leading) | {"background"}
+    rest = [e for e in seen if e not in core and e.findings and e.findings.tissue not in lesion]
     if rest:
         words = list(dict.fromkeys(e.findings.tissue for e in rest if e.findings))[:3]
         looks = [next(e for e in rest if e.findings and e.findings.tissue == w) for w in words]
         say(_REST, _listed(words), looks)
     return out[:7]
+
+
+def of_lesion(leading: Hypothesis) -> set[str]:
+    """Tissues that no other fields beside this lesion can show: tumour elsewhere is more of the tumour."""
+    tumours = {"invasive tumour", "dysplastic epithelium"}
+    return tumours - ({"dysplastic epithelium"} if leading.diagnosis.endswith("carcinoma") else set())
+
+
+def named_elsewhere(text: str) -> list[str] | None:
+    """Tissues that the sentence on other fields names; None where it is another sentence."""
+    for wording in _REST:
+        start, end = wording.split("{v}")
+        if text.startswith(start) and text.endswith(end):
+            return re.split(r", | and ", text.removeprefix(start).removesuffix(end))
+    return None
 
 
 def _listed(words: Sequence[str]) -> str:
