@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 Pixels = NDArray[np.uint8]
 WriteSlide = Callable[..., Path]
@@ -67,3 +68,35 @@ def ramp() -> Pixels:
     picture[..., 0] = (np.arange(900) * 255 / 900).astype(np.uint8)
     picture[..., 1] = (np.arange(600) * 255 / 600).astype(np.uint8)[:, None]
     return picture
+
+
+@pytest.fixture(scope="session")
+def optical() -> Pixels:
+    """[1100, 1500, 3]: stained tissue as sharp as optics allow."""
+    picture = Image.fromarray(np.tile(he_field(288, 288), (4, 6, 1))[:1100, :1500])
+    return np.asarray(picture.filter(ImageFilter.GaussianBlur(1.0)))
+
+
+@pytest.fixture
+def jpeg_slide(tmp_path: Path, optical: Pixels) -> Callable[..., Path]:
+    """`jpeg_slide(colours="ycbcr", levels=2, codec="jpeg")`: 1500 × 1100 px at 0.5 µm/px, tiles of 256 px."""
+
+    def write(*, colours: str = "ycbcr", levels: int = 2, codec: str = "jpeg") -> Path:
+        path = tmp_path / "slide.tiff"
+        jpeg = {"level": 90, "outcolorspace": colours} if codec == "jpeg" else None
+        with tifffile.TiffWriter(path) as tiff:
+            for level in range(levels):
+                tiff.write(
+                    np.asarray(Image.fromarray(optical).reduce(4**level)),
+                    tile=(256, 256),
+                    photometric="ycbcr" if jpeg and colours == "ycbcr" else "rgb",
+                    compression=codec,
+                    compressionargs=jpeg,
+                    metadata=None,
+                    subfiletype=int(level > 0),
+                    resolution=(2e4 / 4**level, 2e4 / 4**level),
+                    resolutionunit="CENTIMETER",
+                )
+        return path
+
+    return write

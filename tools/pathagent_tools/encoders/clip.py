@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pathagent_tools.core.errors import UserError
+from pathagent_tools.encoders.runtimes import Runtime, image_tower
 from pathagent_tools.encoders.spec import EncoderSpec
+from pathagent_tools.encoders.tile_input import TileInput, check_tiles
 
 BATCH: Final = 64
 
@@ -21,7 +22,7 @@ class OpenClipEncoder:
 
     `model` must be in evaluation mode. `logit_scale` is the factor on cosines that the model was trained
     with: softmax over classes uses it, and only for ranking. `folder` holds the weights and what ships
-    beside them.
+    beside them. runtime: how the image side runs on a CPU (see `runtimes`).
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class OpenClipEncoder:
         *,
         device: str = "cpu",
         folder: Path | None = None,
+        runtime: Runtime = "eager",
     ) -> None:
         import torch
 
@@ -44,8 +46,8 @@ class OpenClipEncoder:
         self.logit_scale = float(model.logit_scale.detach().exp())
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
-        self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
+        self._pixels = TileInput(spec, device)
+        self._image = image_tower(self.model, runtime if device == "cpu" else "eager", spec.tile_px)
 
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[N, tile_px, tile_px, 3] uint8 RGB at `tile_mpp` → [N, dim] float32, un-normalised.
@@ -59,7 +61,7 @@ class OpenClipEncoder:
         with self._lock, torch.inference_mode():
             for start in range(0, len(tiles), BATCH):
                 batch = self.pixels(tiles[start : start + BATCH])
-                out[start : start + BATCH] = self.model.encode_image(batch).float().cpu().numpy()
+                out[start : start + BATCH] = self._image(batch).float().cpu().numpy()
         return out
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -74,23 +76,8 @@ class OpenClipEncoder:
 
     def pixels(self, tiles: NDArray[np.uint8]) -> Any:
         """Tiles as the network's input: float [N, 3, tile_px, tile_px], normalised, channels last."""
-        import torch
-
-        x = torch.from_numpy(np.array(tiles)).to(self.device).permute(0, 3, 1, 2)
-        x = (x.to(torch.float32) / 255 - self._mean) / self._std
-        return x.contiguous(memory_format=torch.channels_last)
+        return self._pixels(tiles)
 
     def check_tiles(self, tiles: NDArray[np.uint8]) -> None:
         """UserError unless `tiles` is uint8 [N, tile_px, tile_px, 3]."""
-        wanted = (self.tile_px, self.tile_px, 3)
-        if tiles.ndim == 4 and tiles.shape[1:] == wanted and tiles.dtype == np.uint8:
-            return
-        if tiles.ndim == 4 and tiles.shape[-1] == 3 and tiles.dtype == np.uint8:
-            given = f"{tiles.shape[2]} × {tiles.shape[1]} px"
-        else:
-            given = f"{tiles.dtype} {list(tiles.shape)}"
-        raise UserError(
-            f"Encoder {self.id!r} takes tiles of {self.tile_px} px at {self.tile_mpp:g} µm/px, uint8 RGB "
-            f"[N, {self.tile_px}, {self.tile_px}, 3]; given {given}. "
-            f"Use TileSpec(tile_px={self.tile_px}, mpp={self.tile_mpp:g})."
-        )
+        check_tiles(self.spec, tiles)

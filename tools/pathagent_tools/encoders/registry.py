@@ -1,169 +1,195 @@
-"""Encoders by name: `embedded`, `local-dir:/path`, `hf-hub:org/repo[@revision]`, entry points."""
+"""Encoders by name: `embedded`, published ones, `local-dir:/path`, `hf-hub:org/repo[@commit]`, plug-ins."""
 
 from __future__ import annotations
 
 import difflib
-import json
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
-from pathagent_tools.core.card import CARD_NAME, ModelCard
+from pathagent_tools.core.card import CARD_NAME
 from pathagent_tools.core.errors import UserError
-from pathagent_tools.core.files import canonical_json, sha256_bytes, sha256_file
 from pathagent_tools.core.protocols import SlideEncoder
+from pathagent_tools.encoders.catalogue import canonical, catalogue
 from pathagent_tools.encoders.clip import OpenClipEncoder
+from pathagent_tools.encoders.model_folder import (
+    CONFIG,
+    IMAGE_CONFIG,
+    IMAGE_WEIGHTS,
+    WEIGHTS,
+    format_of,
+    spec_of_folder,
+)
+from pathagent_tools.encoders.runtimes import Runtime
 from pathagent_tools.encoders.spec import EncoderSpec
 
 GROUP: Final = "pathagent.encoders"
 """Entry-point group: each entry is a callable without arguments that returns a `SlideEncoder`."""
 
 EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
-WEIGHTS: Final = "open_clip_model.safetensors"
-CONFIG: Final = "open_clip_config.json"
 _LOCAL, _HUB = "local-dir:", "hf-hub:"
+_CLIP_FILES: Final = (
+    WEIGHTS, CONFIG, "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Located:
+    """Weights in a folder. `key`: their entry in the catalogue, None where they are not of one."""
+
+    folder: Path
+    source: str
+    revision: str | None = None
+    key: str | None = None
 
 
 def encoder_names() -> list[str]:
-    """Names that `load_encoder` knows without a prefix."""
-    return sorted({"embedded", *(e.name for e in entry_points(group=GROUP))})
+    """Names that `load_encoder` knows without a prefix and that can be run here."""
+    runnable = (key for key, entry in catalogue().encoders.items() if entry.loads_with)
+    return sorted({"embedded", *runnable, *(e.name for e in entry_points(group=GROUP))})
 
 
 def load_encoder(
-    name: str, *, mpp: float | None = None, licence: str = "not stated", device: str = "cpu"
+    name: str,
+    *,
+    mpp: float | None = None,
+    licence: str = "not stated",
+    device: str = "cpu",
+    weights: Path | None = None,
+    runtime: Runtime = "eager",
 ) -> SlideEncoder:
     """The encoder of that name.
 
-    mpp: µm/px of its tiles, needed where no model card beside the weights says it. licence: recorded for
-    models without a card. `hf-hub:` downloads safetensors, configuration and tokenizer of one revision
-    (`@commit`, else the newest, whose commit becomes the revision); pickled weights are never loaded.
+    mpp: µm/px of its tiles, needed where no model card beside the weights and no entry of the catalogue
+    says it. licence: recorded for models without a card. weights: a folder that holds a published encoder's
+    files already. runtime: how an open_clip image tower runs on a CPU. Names of the catalogue and `hf-hub:`
+    download safetensors and configuration of one revision (`@commit`, else the newest, whose commit becomes
+    the revision); pickled weights are never loaded, and no code of a repository is run.
     UserError: unknown name (with a suggestion), missing or pickled weights, unknown mpp.
     """
+    for entry in entry_points(group=GROUP, name=name):
+        encoder: SlideEncoder = entry.load()()
+        return encoder
+    at = _locate(name, weights)
+    spec = _spec(at, mpp=mpp, licence=licence)
+    return _load(at, spec, device, runtime)
+
+
+def describe_encoder(
+    name: str, *, mpp: float | None = None, licence: str = "not stated", weights: Path | None = None
+) -> EncoderSpec | None:
+    """The spec of an encoder without loading it; None for plug-ins, which only say when loaded.
+
+    Arguments and errors as for `load_encoder`.
+    """
+    if entry_points(group=GROUP, name=name):
+        return None
+    return _spec(_locate(name, weights), mpp=mpp, licence=licence)
+
+
+def _locate(name: str, weights: Path | None) -> Located:
+    base, _, revision = name.partition("@")
     if name == "embedded":
         if not (EMBEDDED_FOLDER / WEIGHTS).is_file():
             raise UserError(
                 f"The embedded encoder has no weights in {EMBEDDED_FOLDER}. "
                 "Train it: pathagent finetune encoder --recipe encoder --out runs/encoder"
             )
-        return _from_folder(EMBEDDED_FOLDER, source="embedded", mpp=mpp, licence=licence, device=device)
+        return Located(EMBEDDED_FOLDER, "embedded")
     if name.startswith(_LOCAL):
-        folder = Path(name.removeprefix(_LOCAL)).expanduser()
-        return _from_folder(folder, source=name, mpp=mpp, licence=licence, device=device)
+        return Located(Path(name.removeprefix(_LOCAL)).expanduser(), name)
     if name.startswith(_HUB):
-        folder, commit = _download(name.removeprefix(_HUB))
-        source = f"{_HUB}{name.removeprefix(_HUB).partition('@')[0]}"
-        return _from_folder(folder, source=source, mpp=mpp, licence=licence, device=device, revision=commit)
-    for entry in entry_points(group=GROUP, name=name):
-        encoder: SlideEncoder = entry.load()()
-        return encoder
-    raise UserError(_unknown(name))
+        folder, commit = _download(name.removeprefix(_HUB), [*_CLIP_FILES, IMAGE_WEIGHTS, IMAGE_CONFIG])
+        return Located(folder, base, commit)
+    key = canonical(base)
+    if key is None:
+        raise UserError(_unknown(name))
+    return _published(key, revision, weights)
+
+
+def _published(key: str, revision: str, weights: Path | None) -> Located:
+    """An entry of the catalogue: from a folder of the user's, else from the hub."""
+    entry = catalogue().encoders[key]
+    if entry.loads_with is None:
+        raise UserError(
+            f"{key} cannot be run here: {entry.why}. Make its features with TRIDENT and take them over: "
+            f"pathagent encode SLIDES --encoder {key} --import TRIDENT_FOLDER -o FOLDER"
+        )
+    source = f"{_HUB}{entry.repo}"
+    if weights is not None:
+        return Located(weights.expanduser(), source, key=key)
+    files = _CLIP_FILES if entry.loads_with == "open_clip" else (IMAGE_WEIGHTS, IMAGE_CONFIG)
+    wanted = revision or entry.revision or ""
+    folder, commit = _download(f"{entry.repo}@{wanted}", [*files])
+    return Located(folder, source, commit, key)
+
+
+def _spec(at: Located, *, mpp: float | None, licence: str) -> EncoderSpec:
+    return spec_of_folder(
+        at.folder, source=at.source, mpp=mpp, licence=licence, revision=at.revision, key=at.key
+    )
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, encoder_names(), n=1)
+    known = [*catalogue().encoders, *encoder_names()]
+    aliases = [alias for entry in catalogue().encoders.values() for alias in entry.aliases]
+    close = difflib.get_close_matches(name, [*known, *aliases], n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     if Path(name).is_dir():
         hint = f" Did you mean '{_LOCAL}{name}'?"
     elif "/" in name:
         hint = f" Did you mean '{_HUB}{name}'?"
-    known = ", ".join([*encoder_names(), f"{_LOCAL}/path", f"{_HUB}org/repo"])
-    return f"Unknown encoder {name!r}.{hint} Known: {known}."
+    listed = ", ".join([*encoder_names(), f"{_LOCAL}/path", f"{_HUB}org/repo"])
+    return f"Unknown encoder {name!r}.{hint} Known: {listed}."
 
 
-def _from_folder(
-    folder: Path, *, source: str, mpp: float | None, licence: str, device: str, revision: str | None = None
-) -> OpenClipEncoder:
-    _require_files(folder, source)
-    card = ModelCard.load(folder) if (folder / CARD_NAME).is_file() else None
-    if card is not None:
-        _check_against_card(folder, card)
-        mpp, licence = card.tile_mpp, card.licence_weights
-    if mpp is None:
-        raise UserError(
-            f"{source} does not say at which resolution its tiles were: give it, e.g. "
-            f"load_encoder({source!r}, mpp=0.5), or put a {CARD_NAME} beside the weights."
-        )
-    model, tokenizer, config = _open(folder, source)
-    pre = config.get("preprocess_cfg", {})
-    side = model.visual.image_size
-    spec = EncoderSpec(
-        id=card.id if card else source.removeprefix(_HUB).removeprefix(_LOCAL).rstrip("/").split("/")[-1],
-        source=source,
-        revision=(card.digest if card else revision) or _digest(folder),
-        licence=licence,
-        dim=config["model_cfg"]["embed_dim"],
-        tile_px=side[0] if isinstance(side, tuple | list) else side,
-        mpp=mpp,
-        mean=tuple(pre.get("mean", model.visual.image_mean)),
-        std=tuple(pre.get("std", model.visual.image_std)),
-    )
-    return OpenClipEncoder(model, tokenizer, spec, device=device, folder=folder)
+def _load(at: Located, spec: EncoderSpec, device: str, runtime: Runtime) -> SlideEncoder:
+    kind = format_of(at.folder, at.source)
+    if kind == "open_clip":
+        model, tokenizer = _open_clip(at)
+        return OpenClipEncoder(model, tokenizer, spec, device=device, folder=at.folder, runtime=runtime)
+    from pathagent_tools.encoders.image_only import ImageEncoder, timm_forward, transformers_forward
+
+    arguments = catalogue().encoders[at.key].arguments if at.key else {}
+    try:
+        if kind == "timm":
+            forward = timm_forward(at.folder, arguments, spec.pooling, device)
+        else:
+            forward = transformers_forward(at.folder, spec.pooling, device)
+    except (ValueError, RuntimeError, KeyError, OSError, TypeError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise UserError(f"{at.source} is no {kind} model that can be loaded: {said}") from error
+    return ImageEncoder(forward, spec, device=device)
 
 
-def _open(folder: Path, source: str) -> tuple[Any, Any, dict[str, Any]]:
+def _open_clip(at: Located) -> tuple[Any, Any]:
     import open_clip
 
     try:
-        config = json.loads((folder / CONFIG).read_text())
-        # weights only from the safetensors file that was checked for above: open_clip would go on without
-        model = open_clip.create_model(f"{_LOCAL}{folder}")
-        tokenizer = open_clip.get_tokenizer(f"{_LOCAL}{folder}")
+        # weights only from the safetensors file that was checked for before: open_clip would go on without
+        model = open_clip.create_model(f"{_LOCAL}{at.folder}")
+        tokenizer = open_clip.get_tokenizer(f"{_LOCAL}{at.folder}")
     except (ValueError, RuntimeError, KeyError, OSError) as error:
-        raise UserError(f"{source} is no open_clip model that can be loaded: {error}") from error
-    return model.eval(), tokenizer, config
+        raise UserError(f"{at.source} is no open_clip model that can be loaded: {error}") from error
+    return model.eval(), tokenizer
 
 
-def _require_files(folder: Path, source: str) -> None:
-    if not folder.is_dir():
-        raise UserError(
-            f"No folder {folder}: give {_LOCAL}/path/to/folder that holds {CONFIG} and {WEIGHTS}."
-        )
-    if not (folder / CONFIG).is_file():
-        raise UserError(f"{source} has no {CONFIG}: not an open_clip model folder.")
-    if (folder / WEIGHTS).is_file():
-        return
-    pickled = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
-    if pickled:
-        raise UserError(
-            f"{source} has only pickled weights ({', '.join(pickled)}), which are not loaded. Save them as "
-            f"{WEIGHTS}: safetensors.torch.save_file("
-            f"torch.load({pickled[0]!r}, weights_only=True), {WEIGHTS!r})"
-        )
-    raise UserError(
-        f"{source} has no {WEIGHTS}. Train an encoder with: pathagent finetune encoder --out runs/encoder"
-    )
-
-
-def _check_against_card(folder: Path, card: ModelCard) -> None:
-    for name, digest in card.files.items():
-        path = folder / name
-        if not path.is_file() or sha256_file(path) != digest:
-            raise UserError(
-                f"{path} is not the file that {CARD_NAME} describes (incomplete download or changed "
-                "weights). Restore it, or train again: pathagent finetune encoder --out runs/encoder"
-            )
-
-
-def _digest(folder: Path) -> str:
-    return sha256_bytes(canonical_json({n: sha256_file(folder / n) for n in (CONFIG, WEIGHTS)}).encode())
-
-
-def _download(repo: str) -> tuple[Path, str]:
+def _download(repo: str, wanted: list[str]) -> tuple[Path, str]:
     """Fetch (or find in the cache) one revision of a hub repository → (folder, commit)."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
     name, _, revision = repo.partition("@")
-    wanted = [WEIGHTS, CONFIG, CARD_NAME, "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json"]
     try:
-        folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted))
+        folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=[*wanted, CARD_NAME]))
     except GatedRepoError as error:
         raise UserError(
             f"{_HUB}{name} is gated: accept its licence on its hub page, then run `hf auth login`."
         ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise UserError(
-            f"{_HUB}{repo} could not be fetched ({type(error).__name__}). Check the name and the network, or "
+            f"{_HUB}{name} could not be fetched ({type(error).__name__}). Check the name and the network, or "
             f"download it elsewhere and use {_LOCAL}/path."
         ) from error
     return folder, folder.name

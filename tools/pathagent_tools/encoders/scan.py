@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Region, TileSpec
 from pathagent_tools.core.protocols import SlideEncoder
+from pathagent_tools.encoders.spec import check_grid
 from pathagent_tools.encoders.store import StoreKey, read_features, write_features
 from pathagent_tools.slides.grid import tile_grid
 from pathagent_tools.slides.slide import Slide
+from pathagent_tools.slides.tile_reader import TileReader
 from pathagent_tools.slides.tissue import Tissue
 
 log = logging.getLogger(__name__)
-READ_BATCH: Final = 64
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,15 @@ def scan_slide(
 ) -> TileFeatures:
     """Encode all tiles of `slide` with at least `min_tissue` (0..1) tissue.
 
-    Reads one batch ahead of the encoder, so memory does not grow with the slide (features aside).
+    A process of its own reads ahead of the encoder (exactly the pixels of `Slide.read`), so memory does not
+    grow with the slide, features aside.
     store: folder of HDF5 files in TRIDENT's layout; features there are used again only when slide digest,
     resolution, grid and encoder revision match, else they are computed anew and the reason is logged.
     spec: another grid of the encoder's own tile size (an overlap). UserError where it is another size;
     SlideError where the slide was scanned too coarsely or cannot be read.
     """
     grid = spec or TileSpec(tile_px=encoder.tile_px, mpp=encoder.tile_mpp)
-    _check_grid(grid, encoder)
+    check_grid(grid, encoder=encoder.id, tile_px=encoder.tile_px, mpp=encoder.tile_mpp)
     regions = tile_grid(slide, tissue, grid, min_tissue)
     coords = np.array([(r.x, r.y) for r in regions], np.int64).reshape(-1, 2)
     key, path = _key(slide, grid, encoder), None
@@ -80,7 +79,7 @@ def scan_slide(
             log.warning("%s: stored features are computed anew: %s", slide.name, reason)
     reused = features is not None
     if features is None:
-        features = _encode(slide, regions, encoder)
+        features = _encode(slide, coords, grid, encoder)
         if path is not None:
             write_features(path, key, coords, features)
     return TileFeatures(
@@ -96,26 +95,14 @@ def read_tiles(slide: Slide, regions: Sequence[Region], tile_px: int) -> NDArray
     return tiles
 
 
-def _encode(slide: Slide, regions: Sequence[Region], encoder: SlideEncoder) -> NDArray[np.float32]:
-    features = np.empty((len(regions), encoder.dim), np.float32)
-    for start, tiles in _read_ahead(slide, regions, encoder.tile_px):
-        features[start : start + len(tiles)] = encoder.encode_tiles(tiles)
+def _encode(
+    slide: Slide, coords: NDArray[np.int64], spec: TileSpec, encoder: SlideEncoder
+) -> NDArray[np.float32]:
+    features = np.empty((len(coords), encoder.dim), np.float32)
+    with TileReader(slide, coords, spec) as reader:
+        for batch in reader:
+            features[batch.indices] = encoder.encode_tiles(batch.tiles)
     return features
-
-
-def _read_ahead(
-    slide: Slide, regions: Sequence[Region], tile_px: int
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """(first index, tiles) of each batch; the next batch is read while the caller works on this one."""
-    starts = list(range(0, len(regions), READ_BATCH))
-    with ThreadPoolExecutor(1) as reader:
-        ahead = [reader.submit(read_tiles, slide, regions[s : s + READ_BATCH], tile_px) for s in starts[:1]]
-        for i, start in enumerate(starts):
-            tiles = ahead.pop().result()
-            if i + 1 < len(starts):
-                after = starts[i + 1]
-                ahead.append(reader.submit(read_tiles, slide, regions[after : after + READ_BATCH], tile_px))
-            yield start, tiles
 
 
 def _fit(image: NDArray[np.uint8], tile_px: int) -> NDArray[np.uint8]:
@@ -124,17 +111,6 @@ def _fit(image: NDArray[np.uint8], tile_px: int) -> NDArray[np.uint8]:
 
     resized = Image.fromarray(image).resize((tile_px, tile_px), Image.Resampling.BICUBIC, reducing_gap=None)
     return np.asarray(resized, np.uint8)
-
-
-def _check_grid(grid: TileSpec, encoder: SlideEncoder) -> None:
-    if grid.tile_px == encoder.tile_px and abs(grid.mpp - encoder.tile_mpp) < 1e-6:
-        return
-    raise UserError(
-        f"Encoder {encoder.id!r} takes {encoder.tile_px} px tiles at {encoder.tile_mpp:g} µm/px "
-        f"({encoder.tile_px * encoder.tile_mpp:g} µm a side); "
-        f"asked for {grid.tile_px} px at {grid.mpp:g} µm/px. "
-        f"Use TileSpec(tile_px={encoder.tile_px}, mpp={encoder.tile_mpp:g})."
-    )
 
 
 def _key(slide: Slide, grid: TileSpec, encoder: SlideEncoder) -> StoreKey:

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
             if request["do"] == "open":
                 answer: dict[str, Any] = _facts(slide)
             else:
-                image = _read(slide, request)
+                image = read_rgb(slide, request)
                 answer, pixels = {"size": image.size}, image.tobytes()
         except (openslide.OpenSlideError, OSError, ValueError) as error:
             slide = None  # OpenSlide stays in its error state: open again for the next request
@@ -65,11 +65,11 @@ def _facts(slide: openslide.OpenSlide) -> dict[str, Any]:
     }
 
 
-def _read(slide: openslide.OpenSlide, request: dict[str, Any]) -> Image.Image:
+def read_rgb(slide: openslide.OpenSlide, request: dict[str, Any]) -> Image.Image:
     """`x y width height` (level-0 px) shown as `out_width × out_height` px of RGB."""
     out_w, out_h = request["out_width"], request["out_height"]
     scale_x, scale_y = request["width"] / out_w, request["height"] / out_h
-    level = _level_for(slide, min(scale_x, scale_y))
+    level = level_for(slide, min(scale_x, scale_y))
     step = max(1, int(BLOCK_PX * slide.level_downsamples[level] / max(scale_x, scale_y)) - 2 * _MARGIN)
     if out_w <= step + 2 * _MARGIN and out_h <= step + 2 * _MARGIN:
         return _block(slide, level, request, (scale_x, scale_y), (0, 0, out_w, out_h))
@@ -81,7 +81,7 @@ def _read(slide: openslide.OpenSlide, request: dict[str, Any]) -> Image.Image:
     return out
 
 
-def _level_for(slide: openslide.OpenSlide, scale: float) -> int:
+def level_for(slide: openslide.OpenSlide, scale: float) -> int:
     """Coarsest level that is not coarser than wanted (0.5 % slack for rounded level sizes)."""
     fitting = [i for i, d in enumerate(slide.level_downsamples) if d <= scale * 1.005]
     return max(fitting, default=0, key=lambda i: slide.level_downsamples[i])
@@ -107,7 +107,7 @@ def _block(
     inset_x, inset_y = (x0 - x) / down, (y0 - y) / down
     width, height = (right - left) * scale[0] / down, (bottom - top) * scale[1] / down
     size = (max(1, math.ceil(inset_x + width - 1e-6)), max(1, math.ceil(inset_y + height - 1e-6)))
-    tile = _flatten(slide.read_region((x, y), level, size), slide)
+    tile = flatten(slide.read_region((x, y), level, size), slide)
     out_size = (right - left, bottom - top)
     if size != out_size or inset_x or inset_y:
         edge = (min(inset_x + width, size[0]), min(inset_y + height, size[1]))
@@ -115,7 +115,7 @@ def _block(
     return tile.crop((box[0] - left, box[1] - top, box[2] - left, box[3] - top))
 
 
-def _flatten(tile: Image.Image, slide: openslide.OpenSlide) -> Image.Image:
+def flatten(tile: Image.Image, slide: openslide.OpenSlide) -> Image.Image:
     """Transparent pixels become the slide's background colour, white where it names none."""
     alpha = tile.getchannel("A")
     if alpha.getextrema() == (255, 255):

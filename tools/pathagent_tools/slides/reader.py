@@ -1,19 +1,15 @@
 """A slide decoder behind a wall: one child process with a memory limit and a time limit a call.
 
-The child is a plain interpreter and answers in JSON and raw bytes: it does not import the caller's
-script (so no `__main__` guard is needed), and a file that corrupts it cannot send pickled objects back.
+The child is a plain interpreter and answers in JSON and raw bytes (see `child`).
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
-import sys
 import threading
 import weakref
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,10 +19,11 @@ from pydantic import Field
 from pathagent_tools.core.errors import DamagedSlideError, SlideError, SlideMemoryError, SlideTimeoutError
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.protocols import Image
+from pathagent_tools.slides.child import death, end_child, start_child
 
 CONVERT: Final = "vips tiffsave"
 CONVERT_OPTIONS: Final = "--tile --pyramid --compression jpeg"
-_DECODER: Final = (sys.executable, "-P", "-m", "pathagent_tools.slides.decoder")
+_DECODER: Final = "pathagent_tools.slides.decoder"
 
 
 class Limits(Frozen):
@@ -92,7 +89,7 @@ class GuardedReader:
             except (EOFError, OSError):
                 code = self._stop()
                 raise DamagedSlideError(
-                    f"{self.name} broke its decoder while {doing} ({_death(code)}): the file is damaged "
+                    f"{self.name} broke its decoder while {doing} ({death(code)}): the file is damaged "
                     f"or needs more than {self.limits.memory_mb} MB. Copy or export the slide again."
                 ) from None
         if "error" in answer:
@@ -122,20 +119,9 @@ class GuardedReader:
         )
 
     def _start(self) -> Connection:
-        ours, theirs = Pipe()
-        search = os.pathsep.join(p for p in sys.path if p)
-        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        with theirs:
-            self._child = subprocess.Popen(
-                [*_DECODER, str(theirs.fileno()), str(self.path), str(self.limits.memory_mb)],
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": search, **one_thread},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+        self._child, ours = start_child(_DECODER, [str(self.path), str(self.limits.memory_mb)])
         self._pipe = ours
-        self._finalizer = weakref.finalize(self, _end, self._child, ours)
+        self._finalizer = weakref.finalize(self, end_child, self._child, ours)
         return ours
 
     def _stop(self) -> int | None:
@@ -150,20 +136,3 @@ class GuardedReader:
 
 class UnsupportedSlideError(SlideError):
     """A readable file in a format that OpenSlide does not know."""
-
-
-def _end(child: subprocess.Popen[bytes], pipe: Connection) -> None:
-    pipe.close()
-    try:  # a dead or closing child tells its own exit status first
-        child.wait(timeout=0.2)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-
-
-def _death(code: int | None) -> str:
-    if code is None or code == 0:
-        return "it closed"
-    if code < 0:
-        return f"signal {signal.Signals(-code).name}"
-    return f"exit status {code}"

@@ -61,6 +61,21 @@ class Slide:
         return self.resolution.assumed
 
     @property
+    def path(self) -> Path:
+        """The file that decoders open."""
+        return self._source.path
+
+    @property
+    def limits(self) -> Limits:
+        """Memory and time that decoding may cost."""
+        return self._reader.limits
+
+    @property
+    def quickhash(self) -> str | None:
+        """OpenSlide's own hash of the slide (`quickhash-1`), None where the format has none."""
+        return self._properties.get("openslide.quickhash-1")
+
+    @property
     def vendor(self) -> str | None:
         """OpenSlide's name of the format: aperio, hamamatsu, dicom, generic-tiff, …"""
         return self._properties.get("openslide.vendor")

@@ -1,0 +1,1 @@
+"""Features of many slides into a folder that TRIDENT, CLAM and trainers read: inputs, states, summary."""
