@@ -9,9 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from pathagent_eval.bench import cli as bench
+from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import write_text_atomic
 
-app = typer.Typer(help="Score the models and whole reports on phantoms, beside their floors.")
+app = typer.Typer(help="Benchmarks and scores, beside what needs no slide.")
+bench.register(app)
 
 FirstSeed = Annotated[
     int | None, typer.Option(help="First seed of the slides. Default: the evaluation's own.")
@@ -31,7 +34,7 @@ def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 @app.callback()
 def _group() -> None:
-    """Score the models and whole reports on phantoms, beside their floors."""
+    """Benchmarks and scores, beside what needs no slide."""
 
 
 @app.command("slots")
@@ -130,19 +133,30 @@ def parity(
 @app.command("score")
 def score(
     predictions: Annotated[
-        Path, typer.Argument(help="CSV or JSONL with case,text (status: report, abstained, failed).")
-    ],
-    references: Annotated[
-        Path, typer.Option("--references", help="CSV or JSONL with case,reference (patient).")
+        Path, typer.Argument(help="CSV or JSONL with case (or id), text (status, confidence, looks, claims).")
     ],
     out: Out,
+    references: Annotated[
+        Path | None, typer.Option("--references", help="Reports: CSV or JSONL with case,reference (patient).")
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option("--benchmark", help="One of pathagent eval list, or a YAML file.")
+    ] = None,
+    data: bench.Data = None,
+    items_file: bench.ItemsFile = None,
     metrics: Annotated[
         str, typer.Option("--metrics", help="By comma: facts, bleu, rouge_l, cider, meteor, meteor_nltk, …")
     ] = "facts,bleu,rouge_l,cider",
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print scores.json instead of the table.")] = False,
 ) -> None:
-    """Score report texts that any system made, beside what needs no slide."""
+    """Score what any system said, beside what needs no slide: of a benchmark, or of a table of references."""
+    if (references is None) == (benchmark is None):
+        raise UserError("Say what is right: --references TABLE, or --benchmark NAME with --data or --items.")
+    if benchmark is not None:
+        bench.score_benchmark(benchmark, predictions, out, data=data, items_file=items_file, seed=seed)
+        return
+    assert references is not None
     from pathagent_eval.predictions import score_predictions
     from pathagent_tools.core.scoring.ngrams import check_metrics
 

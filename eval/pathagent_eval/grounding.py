@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pathagent_eval.lesions import touches_lesion
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.records import Evidence, Findings, Report
-from pathagent_tools.core.scoring import facts
+from pathagent_tools.core.scoring.report import values
 from pathagent_tools.core.vocabulary import SLOTS
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ def ground(report: Report, phantom: Phantom, truth: PhantomTruth) -> Grounding:
 
 
 def statement(text: str) -> dict[str, frozenset[str]]:
-    """Slot → the values that a sentence names: the facts of `scoring.facts`, else the tissues it lists.
+    """Slot of a look, or `diagnosis` → the values that a sentence names, else the tissues that it lists.
 
     A tumour's grade is left out: one look has nuclei, not a grade.
     """
-    said = {slot: frozenset([value]) for slot, value in facts.extract(text).items() if slot != "grade"}
+    said = {slot: named for slot, named in values(text).items() if slot in (*SLOTS, "diagnosis")}
     if "diagnosis" in said:
         return {"diagnosis": said["diagnosis"]}
     if said:
@@ -59,12 +59,12 @@ def statement(text: str) -> dict[str, frozenset[str]]:
 
 def shows(said: dict[str, frozenset[str]], findings: Findings, *, lesion: bool) -> bool:
     """Whether one look's true findings show all that is said; a diagnosis is shown by the lesion itself."""
-    for slot, values in said.items():
+    for slot, named in said.items():
         if slot == "diagnosis":
-            if lesion == (NORMAL in values):
+            if lesion == (NORMAL in named):
                 return False
-        elif getattr(findings, slot) not in values and not (
-            "diffuse infiltrate" in values and findings.inflammation == "marked"
+        elif getattr(findings, slot) not in named and not (
+            "diffuse infiltrate" in named and findings.inflammation == "marked"
         ):
             return False
     return True

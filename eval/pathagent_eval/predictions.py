@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pathagent_eval.floors import commonest_facts, commonest_text, shuffled_texts
-from pathagent_eval.statistics import FEWEST_CLUSTERS, Estimate, Resampling
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import sha256_file, write_text_atomic
 from pathagent_tools.core.references import Prediction, read_predictions, read_references
 from pathagent_tools.core.scoring import ngrams
 from pathagent_tools.core.scoring.report import SLOTS, Comparison, Fact, compare, extract
 from pathagent_tools.core.scoring.report.score import SIGNATURE
+from pathagent_tools.core.scoring.resampling import FEWEST_CLUSTERS, Gain, Resampling
 
 PRIMARY: Final = "fact_f1"
 ERRORS: Final = ("contradictions", "omissions", "additions", "numeric_errors", "critical_errors")
@@ -64,6 +64,7 @@ def score_predictions(
         "n": len(scored.cases),
         "n_failed": scored.count("failed"),
         "n_abstained": scored.count("abstained"),
+        "n_unparsed": sum(text is not None and not extract(text) for text in scored.texts),
         "n_patients": draws.clusters,
         "method": draws.method,
         "predictions_sha256": sha256_file(predictions),
@@ -137,10 +138,10 @@ def _primary(
     }
 
 
-def _verdict(gain: Estimate, floor: str) -> str:
+def _verdict(gain: Gain, floor: str) -> str:
     if gain.clusters < FEWEST_CLUSTERS:
         return f"too few patients to tell ({gain.clusters} of {FEWEST_CLUSTERS})"
-    return f"above {floor!r}" if gain.low > 0 else f"not above {floor!r}"
+    return f"above {floor!r}" if gain.verdict == "better" else f"not above {floor!r}"
 
 
 def _slots(compared: Sequence[Comparison], draws: Resampling) -> dict[str, dict[str, Any]]:

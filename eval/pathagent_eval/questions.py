@@ -10,7 +10,7 @@ from typing import Any
 from pathagent_eval.reports import Planned, make_case, models
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.records import Report
-from pathagent_tools.core.scoring.classes import bootstrap
+from pathagent_tools.core.scoring.resampling import bootstrap
 from pathagent_tools.core.vocabulary import NOT_ASSESSABLE
 
 FIRST_SEED = 85_000_000

@@ -16,10 +16,11 @@ from pathagent_eval.grounding import Grounding, ground
 from pathagent_eval.lesions import looked_at, on_background
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.records import Report
-from pathagent_tools.core.scoring import facts
-from pathagent_tools.core.scoring.classes import bootstrap
+from pathagent_tools.core.scoring.report import Counts, compare
+from pathagent_tools.core.scoring.resampling import bootstrap
 from pathagent_tools.core.vocabulary import DIAGNOSES
 from pathagent_tools.phantom.reports import reference_report, wording_count
+from pathagent_tools.phantom.true_facts import stated_facts, true_facts
 
 if TYPE_CHECKING:
     from pathagent_tools.core.protocols import SlideEncoder, VisionLanguageModel
@@ -75,6 +76,7 @@ class CaseScore(Frozen):
     lesion_percent: float
     lesion_looked_at: bool | None
     fact_recall: float
+    fact_precision: float
     facts: dict[str, str]
     claims: int
     claims_resolved: int
@@ -126,12 +128,7 @@ def score_case(
 ) -> CaseScore:
     """Compare a finished report with the truth."""
     text = "\n".join(c.text for c in report.claims if c.verdict != "contradicted")
-    found = facts.extract(text)
-    reference = {
-        k: v
-        for k, v in truth.facts.model_dump().items()
-        if k in facts.FACT_SLOTS and (k, v) != ("grade", "none")
-    }
+    compared = compare(stated_facts(text), true_facts(truth.facts))
     ids = {e.id for e in report.evidence}
     cited = [c for c in report.claims if c.verdict == "supported" or c.evidence]
     return CaseScore(
@@ -144,8 +141,9 @@ def score_case(
         reference=reference_report(truth, planned.seed % wording_count())["text"],
         lesion_percent=100 * truth.lesion_fraction,
         lesion_looked_at=looked_at(report, truth),
-        fact_recall=facts.recall(found, reference),
-        facts=facts.compare(found, reference),
+        fact_recall=compared.all.recall,
+        fact_precision=compared.all.precision,
+        facts={slot: _said(counts) for slot, counts in compared.slots.items() if counts.wanted},
         claims=len(cited),
         claims_resolved=sum(set(c.evidence) <= ids for c in cited),
         grounding=ground(report, phantom, truth),
@@ -153,6 +151,11 @@ def score_case(
         evidence_on_background=sum(on_background(e.region, truth) for e in report.evidence),
         seconds=round(seconds, 1),
     )
+
+
+def _said(counts: Counts) -> str:
+    """`right`, `wrong` or `omitted`: what became of a slot of the truth."""
+    return "right" if counts.right else "wrong" if counts.said else "omitted"
 
 
 def run(
@@ -221,6 +224,7 @@ def _table(scores: Sequence[CaseScore]) -> dict[str, Any]:
             [s for s in lesions if s.lesion_percent < 1], lambda s: bool(s.lesion_looked_at)
         ),
         "fact_recall": rate(scores, lambda s: s.fact_recall),
+        "fact_precision": rate(scores, lambda s: s.fact_precision),
         "claims_with_resolvable_evidence": _of(scores, "claims_resolved", "claims"),
         "claims_that_a_cited_look_shows": _grounded(scores, "claims_shown", "claims"),
         "cited_looks_that_show_the_claim": _grounded(scores, "looks_shown", "looks"),

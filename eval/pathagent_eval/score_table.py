@@ -13,6 +13,7 @@ def markdown(result: dict[str, Any]) -> str:
         "",
         f"{n} cases of {result['n_patients']} patients; {result['n_failed']} failed, "
         f"{result['n_abstained']} abstained: both score nothing and are counted. "
+        f"{result['n_unparsed']} texts state no fact that is known. "
         f"Intervals: {result['method']}.",
         "",
         "| facts of the reference, F1 | value [95 %] | n |",

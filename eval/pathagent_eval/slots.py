@@ -11,6 +11,7 @@ import numpy as np
 from pathagent_tools.core.protocols import Image, VisionLanguageModel
 from pathagent_tools.core.records import Findings
 from pathagent_tools.core.scoring.classes import balanced_accuracy
+from pathagent_tools.core.scoring.resampling import Resampling
 from pathagent_tools.core.vocabulary import SLOTS
 from pathagent_tools.vlm import roles
 
@@ -45,7 +46,7 @@ def macro(truth: Sequence[Findings], said: Sequence[dict[str, Any]], keep: np.nd
     scores = []
     for slot in SLOTS:
         wanted = [getattr(truth[i], slot) for i in keep]
-        scores.append(balanced_accuracy(wanted, [said[i].get(slot) for i in keep]))
+        scores.append(balanced_accuracy(wanted, [said[i].get(slot) for i in keep]).value)
     return float(np.mean(scores))
 
 
@@ -66,15 +67,14 @@ def table(vlm: VisionLanguageModel, n: int = 240, *, seed: int = 0) -> dict[str,
         wanted = [getattr(f, slot) for f in truth]
         common = Counter(wanted).most_common(1)[0][0]
         rows[slot] = {
-            "model": balanced_accuracy(wanted, [s.get(slot) for s in seen]),
-            "blank": balanced_accuracy(wanted, [s.get(slot) for s in blind]),
-            "majority": balanced_accuracy(wanted, [common] * n),
+            "model": balanced_accuracy(wanted, [s.get(slot) for s in seen]).value,
+            "blank": balanced_accuracy(wanted, [s.get(slot) for s in blind]).value,
+            "majority": balanced_accuracy(wanted, [common] * n).value,
             "classes": len(set(wanted)),
         }
-    rng = np.random.default_rng(seed)
-    draws = [rng.integers(0, n, n) for _ in range(1000)]
-    gains = [macro(truth, seen, keep) - macro(truth, blind, keep) for keep in draws]
-    low, high = np.quantile(gains, [0.025, 0.975])
+    gain = Resampling(range(n), seed=seed).statistic(
+        lambda keep: macro(truth, seen, keep) - macro(truth, blind, keep)
+    )
     held_out = np.asarray([i for i in everything if i % 2])
     return {
         "n": n,
@@ -82,9 +82,9 @@ def table(vlm: VisionLanguageModel, n: int = 240, *, seed: int = 0) -> dict[str,
         "macro_model": macro(truth, seen, everything),
         "macro_blank": macro(truth, blind, everything),
         "macro_model_held_out_scanners": macro(truth, seen, held_out),
-        "gain": macro(truth, seen, everything) - macro(truth, blind, everything),
-        "gain_low": float(low),
-        "gain_high": float(high),
+        "gain": gain.value,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
         "method": f"balanced accuracy, macro over slots; bootstrap by tile, 1000 rounds, seed {seed}",
     }
 

@@ -14,9 +14,9 @@ import pytest
 from pathagent.cli import run
 from pathagent_eval.floors import commonest_facts, shuffled_texts
 from pathagent_eval.predictions import score_predictions
-from pathagent_eval.statistics import Resampling
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.scoring.report import extract
+from pathagent_tools.core.scoring.resampling import Resampling
 
 Texts = list[str | None]
 FAMILIES = [

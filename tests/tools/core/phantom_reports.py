@@ -12,17 +12,9 @@ from pathagent_tools.core.scoring.report import Fact
 from pathagent_tools.core.vocabulary import DIAGNOSES
 from pathagent_tools.phantom.findings import ARCHITECTURES
 from pathagent_tools.phantom.reports import reference_report, wording_count
+from pathagent_tools.phantom.true_facts import true_facts
 from pathagent_tools.phantom.truth import Facts
 
-PHANTOM_SLOTS = (
-    "diagnosis",
-    "grade",
-    "architecture",
-    "nuclear_grade",
-    "mitoses",
-    "necrosis",
-    "inflammation",
-)
 NO_LESION = "no significant abnormality"
 
 
@@ -53,23 +45,8 @@ def references(seed: int = 0) -> Iterator[Reference]:
         )
         truth = SimpleNamespace(facts=facts, lesion_mm2=rng.uniform(0.1, 5), pieces=rng.randint(1, 4))
         report = reference_report(truth, wording)  # type: ignore[arg-type]
-        yield Reference(report["text"], stated(facts), report["held_out"])
+        yield Reference(report["text"], true_facts(facts), report["held_out"])
 
 
 def _architecture(family: str, grade: str) -> str:
     return "regular glands" if grade == "mild" else ARCHITECTURES.get(family, "regular glands")
-
-
-def stated(facts: Facts) -> frozenset[Fact]:
-    """The facts of a right report, in the words of the scorer."""
-    found = [
-        Fact("diagnosis", facts.diagnosis),
-        Fact("architecture", facts.architecture),
-        Fact("nuclear_grade", "nuclear grade", facts.nuclear_grade),
-        *(Fact(slot, slot, getattr(facts, slot)) for slot in ("mitoses", "necrosis", "inflammation")),
-    ]
-    if "dysplasia" in facts.grade:
-        found.append(Fact("grade", "dysplasia", facts.grade.split("-")[0]))
-    elif facts.grade.startswith("grade"):
-        found.append(Fact("grade", "grade", facts.grade.split()[1]))
-    return frozenset(found)

@@ -25,7 +25,7 @@ def read_references(path: Path) -> dict[str, tuple[str, str | None]]:
     UserError on an absent or empty table, a case named twice, an empty reference.
     """
     found: dict[str, tuple[str, str | None]] = {}
-    for number, row in _rows(path, ("case", "reference")):
+    for number, row in table_rows(path, ("case", "reference")):
         case, text = str(row["case"]), str(row["reference"] or "")
         if case in found:
             raise UserError(f"{path}, line {number}: case {case} has two references. Drop one.")
@@ -41,7 +41,7 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
     Without a status an empty text is an abstention, a null a failure. UserError as `read_references`.
     """
     found: dict[str, Prediction] = {}
-    for number, row in _rows(path, ("case", "text")):
+    for number, row in table_rows(path, ("case", "text")):
         case, text = str(row["case"]), row["text"]
         if case in found:
             raise UserError(f"{path}, line {number}: case {case} is predicted twice. Drop one.")
@@ -55,8 +55,8 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
     return found
 
 
-def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, row) of a table; UserError where it is none, is empty or lacks a column."""
+def table_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, row) of a CSV or JSONL table; UserError where it is none, is empty or lacks a column."""
     if not path.is_file():
         raise UserError(f"No such file: {path}. Give a CSV or JSONL with {','.join(needed)}.")
     try:

@@ -18,35 +18,20 @@ from importlib.metadata import version
 from typing import Any, Final, Literal
 
 from pathagent_tools.core.errors import UserError
-from pathagent_tools.core.geometry import Frozen
+from pathagent_tools.core.scoring.score import Score
 from pathagent_tools.core.scoring.texts import Tokens, flat, java_on_path, missing_extra, tokenised
 
 Texts = Sequence[str | None]
 
 
-class TextScore(Frozen):
-    """A score over pairs of texts.
-
-    value: over the corpus, as the implementation defines it. items: one score a pair, in order.
-    signature: implementation, version, tokenisation and settings; two numbers compare only where it is the
-    same. missing: hypotheses that were empty or None, each scored 0.
-    """
-
-    name: str
-    value: float
-    items: tuple[float, ...]
-    signature: str
-    missing: int
-
-
 def bleu(
     hypotheses: Texts, references: Sequence[str], *, n: Literal[1, 2, 3, 4] = 4, tokens: Tokens = "words-1"
-) -> TextScore:
+) -> Score:
     """BLEU-`n` of pycocoevalcap: one count of n-grams over the corpus, closest reference length."""
     return bleus(hypotheses, references, tokens=tokens)[n - 1]
 
 
-def bleus(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "words-1") -> list[TextScore]:
+def bleus(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "words-1") -> list[Score]:
     """BLEU-1, -2, -3, -4, counted once."""
     said, wanted, empty = _pairs(hypotheses, references, tokens)
     scorer = _imported("pycocoevalcap.bleu.bleu", "Bleu")(4)
@@ -55,7 +40,7 @@ def bleus(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "wor
     return [_score(f"bleu_{i + 1}", values[i], items[i], signature, empty) for i in range(4)]
 
 
-def rouge_l(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "words-1") -> TextScore:
+def rouge_l(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "words-1") -> Score:
     """ROUGE-L of pycocoevalcap: F of the longest common subsequence with beta 1.2, mean over the pairs."""
     said, wanted, empty = _pairs(hypotheses, references, tokens)
     scorer = _imported("pycocoevalcap.rouge.rouge", "Rouge")()
@@ -64,7 +49,7 @@ def rouge_l(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "w
     return _score("rouge_l", None, items, signature, empty)
 
 
-def cider(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "words-1") -> TextScore:
+def cider(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "words-1") -> Score:
     """CIDEr-D of pycocoevalcap (0 to 10), document frequencies from `references`.
 
     Raises ValueError for fewer than two pairs: every word would have weight 0.
@@ -80,7 +65,7 @@ def cider(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "wor
     return _score("cider", None, items, signature, empty)
 
 
-def meteor(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "words-1") -> TextScore:
+def meteor(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "words-1") -> Score:
     """METEOR 1.5 (Java, English, -norm) as pycocoevalcap calls it."""
     said, wanted, empty = _pairs(hypotheses, references, tokens)
     said, wanted = ([" ".join(t.replace("|||", " ").split()) for t in texts] for texts in (said, wanted))
@@ -95,7 +80,7 @@ def meteor(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "wo
     return _score("meteor", value, items, signature, empty)
 
 
-def meteor_nltk(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "words-1") -> TextScore:
+def meteor_nltk(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens = "words-1") -> Score:
     """NLTK's METEOR (the form of 2007) with exact and stem matches only, no WordNet: no Java, no download.
 
     Not METEOR 1.5: it is far kinder to one wrong word. Mean over the pairs.
@@ -110,7 +95,7 @@ def meteor_nltk(hypotheses: Texts, references: Sequence[str], *, tokens: Tokens 
     return _score("meteor_nltk", None, items, signature, empty)
 
 
-def bleu_sacrebleu(hypotheses: Texts, references: Sequence[str]) -> TextScore:
+def bleu_sacrebleu(hypotheses: Texts, references: Sequence[str]) -> Score:
     """BLEU of sacrebleu (0 to 1 here): its tokeniser 13a, case kept, exponential smoothing."""
     said, wanted, empty = _pairs(hypotheses, references, None)
     metric = _imported("sacrebleu.metrics", "BLEU")()
@@ -128,7 +113,7 @@ def rouge_score(
     *,
     kind: Literal["rouge1", "rouge2", "rougeL"] = "rougeL",
     stem: bool = False,
-) -> TextScore:
+) -> Score:
     """F1 of the package rouge-score (beta 1, its own tokeniser), mean over the pairs."""
     said, wanted, empty = _pairs(hypotheses, references, None)
     scorer = _imported("rouge_score.rouge_scorer", "RougeScorer")([kind], use_stemmer=stem)
@@ -137,7 +122,7 @@ def rouge_score(
     return _score(f"rouge_score_{kind.lower()}", None, items, signature, empty)
 
 
-METRICS: Final[dict[str, Callable[[Texts, Sequence[str]], list[TextScore]]]] = {
+METRICS: Final[dict[str, Callable[[Texts, Sequence[str]], list[Score]]]] = {
     "bleu": bleus,
     "rouge_l": lambda h, r: [rouge_l(h, r)],
     "cider": lambda h, r: [cider(h, r)],
@@ -211,7 +196,7 @@ def _imported(module: str, name: str) -> Any:
         raise missing_extra("N-gram scores") from None
 
 
-def _score(name: str, value: float | None, items: Sequence[float], signature: str, missing: int) -> TextScore:
+def _score(name: str, value: float | None, items: Sequence[float], signature: str, missing: int) -> Score:
     scores = tuple(float(item) for item in items)
     overall = sum(scores) / len(scores) if value is None else float(value)
-    return TextScore(name=name, value=overall, items=scores, signature=signature, missing=missing)
+    return Score(name=name, value=overall, items=scores, signature=signature, missing=missing)

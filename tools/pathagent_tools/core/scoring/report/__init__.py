@@ -10,5 +10,6 @@
 from pathagent_tools.core.scoring.report.compare import Comparison, Counts, compare
 from pathagent_tools.core.scoring.report.extract import SLOTS, extract
 from pathagent_tools.core.scoring.report.fact import Fact
+from pathagent_tools.core.scoring.report.values import values
 
-__all__ = ["SLOTS", "Comparison", "Counts", "Fact", "compare", "extract"]
+__all__ = ["SLOTS", "Comparison", "Counts", "Fact", "compare", "extract", "values"]

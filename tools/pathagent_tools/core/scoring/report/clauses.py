@@ -27,7 +27,8 @@ _STOPS = re.compile(
 )
 _NO_AFTER = re.compile(
     r"^(?P<gap>(?:[\s,]+(?!not\b|absent|nil|none|no\b)[\w-]+){0,4}?)\s*[:=]?\s*(?:is|are|was|were|been)?\s*"
-    r"(?:not (?:\w+ )?(?:seen|identified|found|present|detected|observed|noted|evident|apparent|included"
+    r"(?:(?:not|(?:could|can) ?not be) (?:\w+ )?(?:seen|demonstrated|identified|found|present"
+    r"|detected|observed|noted|evident|apparent|included"
     r"|prominent|conspicuous|a feature)"
     r"|absent|nil|none|no|negative|wanting|lacking|unremarkable|excluded)\b",
     re.IGNORECASE,

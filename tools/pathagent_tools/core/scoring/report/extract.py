@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from pathagent_tools.core.scoring.report import numbers
@@ -32,6 +33,7 @@ _NEGATIVE = (
 )
 
 
+@lru_cache(maxsize=8192)
 def extract(text: str) -> frozenset[Fact]:
     """Every fact that the text states, denies or leaves open. An empty text has none."""
     if not text.strip():

@@ -12,7 +12,7 @@ _LEVEL = r"(low|intermediate|high)"
 _NUCLEAR = re.compile(
     rf"\b{_LEVEL}[- ]?(?:nuclear[- ])?(?:grade )?(?:nuclei|nuclear grade|cytolog\w+|atypia)\b"
     rf"|\bnuclear[- ]grade\s*:?\s*(?:is |of )?L?{_LEVEL}\b"
-    rf"|\b(?:nuclei|nuclear (?:pleomorphism|atypia)|atypia)\b[^.;:\d]{{0,40}}?:?[\s(]*\b{_LEVEL}\b"
+    rf"|\b(?:nuclei|nuclear (?:pleomorphism|atypia)|atypia|cytology)\b[^.;:\d]{{0,40}}?:?[\s(]*\b{_LEVEL}\b"
     r"(?=[- ]grade|[;.,)]|\s*$)",
     re.IGNORECASE,
 )

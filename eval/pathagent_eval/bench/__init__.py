@@ -1,0 +1,1 @@
+"""Benchmarks: what is asked, what a system said, and the scores of both beside their floors."""
