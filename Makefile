@@ -1,4 +1,4 @@
-# One command each: make demo | test | check | test-long | test-vllm | bench | setup
+# One command each: make demo | test | check | test-long | test-browser | test-vllm | bench | setup
 # uv is taken from PATH, else fetched into .uv/. Everything lands in .venv*/ and .uv/, nothing outside.
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 TOKENIZERS
 PYTEST := $(ONE_THREAD) .venv/bin/python -m pytest -rs
 WORKERS ?= 2
 
-.PHONY: setup demo test test-long test-vllm check format bench bench-batch bench-vlm build clean
+.PHONY: setup demo test test-long test-browser test-vllm check format bench bench-batch bench-slides bench-vlm build clean
 
 setup: .venv/.synced
 
@@ -21,7 +21,7 @@ setup: .venv/.synced
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
 
 .venv/.synced: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --locked --extra finetune --extra eval
+	$(UV) sync --locked --extra finetune --extra eval --extra fast --extra pdf --extra postgres
 	@touch $@
 
 demo: setup
@@ -32,6 +32,10 @@ test: setup
 
 test-long: setup
 	$(PYTEST) -m "slow and not vllm and not browser" -n $(WORKERS) --timeout=3600
+
+# The page in a real Chromium: that of Playwright, or the one on PATH.
+test-browser: setup
+	$(PYTEST) -m browser --timeout=1200 tests/pathagent/reading_room
 
 # vLLM for CPUs has an environment of its own: it pins other packages than the ordinary one does.
 .venv-vllm/.synced: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
@@ -56,6 +60,9 @@ bench: setup
 
 bench-batch: setup
 	.venv/bin/python tests/bench/batch_bench.py
+
+bench-slides: setup
+	$(ONE_THREAD) .venv/bin/python tests/bench/slides_bench.py
 
 bench-vlm: .venv-vllm/.synced
 	$(ONE_THREAD) .venv-vllm/bin/python tests/bench/vlm_bench.py

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathagent.batches.call import batch
     from pathagent.batches.case import CaseResult
     from pathagent.budget import Budget
+    from pathagent.encoding.call import encode
+    from pathagent.encoding.state import SlideState
     from pathagent_tools.core.records import Report, Review
 
 __version__ = "0.1.0"
@@ -33,12 +35,14 @@ __all__ = [
     "CaseResult",
     "Report",
     "Review",
+    "SlideState",
     "aask",
     "adraft_report",
     "ask",
     "astream_report",
     "batch",
     "draft_report",
+    "encode",
     "resume_review",
     "stream_report",
 ]
@@ -46,6 +50,8 @@ _HOMES = {
     "Budget": "pathagent.budget",
     "CaseResult": "pathagent.batches.case",
     "batch": "pathagent.batches.call",
+    "encode": "pathagent.encoding.call",
+    "SlideState": "pathagent.encoding.state",
     "Report": "pathagent_tools.core.records",
     "Review": "pathagent_tools.core.records",
 }

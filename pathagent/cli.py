@@ -21,7 +21,21 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from pathagent.commands import ask, batch, demo, doctor, models, phantom, report, review, serve, slide
+from pathagent.commands import (
+    ask,
+    audit,
+    batch,
+    demo,
+    doctor,
+    encode,
+    models,
+    phantom,
+    report,
+    review,
+    serve,
+    slide,
+    user,
+)
 from pathagent.commands.console import say
 from pathagent.commands.report import PAUSED
 from pathagent_tools.core.errors import PathAgentError, UserError
@@ -76,11 +90,14 @@ app.command("demo")(demo.demo)
 app.command("report")(report.report)
 app.command("ask")(ask.ask)
 app.command("batch")(batch.batch)
+app.command("encode")(encode.encode)
 app.command("review")(review.review)
 app.add_typer(slide.app, name="slide")
 app.add_typer(phantom.app, name="phantom")
 app.add_typer(models.app, name="models")
 app.add_typer(serve.app, name="serve")
+app.add_typer(user.app, name="user")
+app.add_typer(audit.app, name="audit")
 app.command("doctor")(doctor.doctor)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,15 +39,32 @@ class Outcome:
     run: str = ""
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """Where a run enters the graph that need not start from nothing: a state, as if `after` had left it."""
+
+    values: dict[str, Any]
+    after: str
+
+
 def draft(
-    resources: Resources, record: RunRecord, outcome: Outcome, *, force: bool, decided: Review | None = None
+    resources: Resources,
+    record: RunRecord,
+    outcome: Outcome,
+    *,
+    force: bool,
+    decided: Review | None = None,
+    folder: Path | None = None,
+    begin: Callable[[Resources], Beginning] | None = None,
 ) -> Iterator[Event]:
     """Run or resume; yields events, fills `outcome`, writes the output folder where one was named.
 
+    folder: where the run keeps its work, where that is not the cache. begin: what a new run starts from
+    instead of from triage; a run that is resumed does not ask for it.
     Raises ModelUnavailableError with the run kept at its checkpoint: the same call resumes it.
     """
     key = runs.run_key(resources)
-    folder = runs.run_folder(key)
+    folder = folder or runs.run_folder(key)
     outcome.run = resources.run = key
     with runs.locked(folder):
         runs.save_record(folder, record)
@@ -55,7 +72,8 @@ def draft(
         resources.events = log
         with runs.open_saver(folder, lambda task: log.keep(Saved(task=task))) as saver:
             graph = build_graph(resources, saver)
-            yield from _advance(graph, resources, _config(key, resources), decided)
+            yield from _advance(graph, resources, _config(key, resources), decided, begin)
+            resources.events = EventLog(log.path)  # outside of the graph nobody listens
             snapshot = graph.get_state(_config(key, resources))
             state: State = snapshot.values  # type: ignore[assignment]
             waiting = bool(snapshot.tasks)
@@ -80,7 +98,11 @@ def _config(key: str, resources: Resources) -> RunnableConfig:
 
 
 def _advance(
-    graph: Graph, resources: Resources, config: RunnableConfig, decided: Review | None
+    graph: Graph,
+    resources: Resources,
+    config: RunnableConfig,
+    decided: Review | None,
+    begin: Callable[[Resources], Beginning] | None,
 ) -> Iterator[Event]:
     """Stream the graph from wherever its checkpoint stands to its end or to the review."""
     snapshot = graph.get_state(config)
@@ -90,6 +112,9 @@ def _advance(
     # Not `snapshot.next`: it is empty, too, where the tasks of a step are saved and the step is not closed.
     if not snapshot.values and not snapshot.tasks:
         given = InputState(case=resources.case)
+        if begin is not None:
+            yield from _enter(graph, resources, config, begin)
+            given = None
     elif waiting and decided is not None:
         check_review(snapshot.values["claims"], decided)
         given = Command(resume=decided.model_dump(mode="json"))
@@ -103,6 +128,19 @@ def _advance(
         raise type(error)(
             f"{error} The run is paused at its checkpoint: the same command resumes it."
         ) from error
+
+
+def _enter(
+    graph: Graph, resources: Resources, config: RunnableConfig, begin: Callable[[Resources], Beginning]
+) -> Iterator[Event]:
+    """Put the graph where the run begins. What that takes is told like what the nodes do."""
+    told: list[Event] = []
+    log = resources.events
+    resources.events = EventLog(log.path, sink=told.append)
+    start = begin(resources)
+    resources.events = log
+    graph.update_state(config, {"case": resources.case, **start.values}, as_node=start.after)
+    yield from told
 
 
 def _untraced(stream: Iterator[Any]) -> Iterator[Event]:

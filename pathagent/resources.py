@@ -97,6 +97,11 @@ class OpenSlide:
             "slide_in_domain", lambda: slide_in_domain(self.slide, self.tissue, self.features, encoder)
         )
 
+    @property
+    def scanned(self) -> bool:
+        """Whether the scan has been done; asking does not start it."""
+        return "scan_slide" in self._made
+
     def relevance(self, goal: str) -> NDArray[np.float32]:
         """[N] in 0..1 per tile: likeness to the words of a question."""
         from pathagent_tools.encoders.reading import relevance
@@ -284,8 +289,8 @@ class Resources:
         return call
 
     def resume_clock(self, seconds: float) -> None:
-        """Count the seconds that an earlier, interrupted part of this run has spent."""
-        self._seconds_before = seconds
+        """Start this run's clock, with the seconds that an earlier, interrupted part of it has spent."""
+        self._started, self._seconds_before = time.monotonic(), seconds
 
     @property
     def seconds(self) -> float:

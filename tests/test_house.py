@@ -31,8 +31,9 @@ MAY_IMPORT = {
 }
 PHANTOM = "pathagent_tools.phantom"
 KNOWS_PHANTOMS = ("pathagent.commands.demo", "pathagent.commands.phantom", PHANTOM)
-CATCHES_EVERYTHING = {"pathagent/cli.py", "pathagent/batches/work.py"}
-"""The boundaries at which any failure becomes a typed record: the command line and a batch's worker."""
+CATCHES_EVERYTHING = {"pathagent/cli.py", "pathagent/batches/work.py", "pathagent/reading_room/line.py"}
+"""The boundaries at which any failure becomes a typed record: the command line, a batch's worker, and that
+of the reading room."""
 
 LAZY_TARGET = re.compile(r"(pathagent\w*(?:\.\w+)+)(:\w+)?")
 SOURCES = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.py"))

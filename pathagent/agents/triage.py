@@ -5,12 +5,12 @@ Asks no model. Everything that it decides is a rule, and each refusal says why.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pathagent.agents.coverage import percent_of_tissue
 from pathagent.resources import OpenSlide, Resources
-from pathagent.state import Reading, SlideMeasures, State
+from pathagent.state import Case, Reading, SlideMeasures, State
 from pathagent_tools.core.records import Measurement, SlideRecord
 from pathagent_tools.core.vocabulary import NOT_ASSESSABLE, Outcome
 
@@ -38,14 +38,21 @@ def triage(resources: Resources, state: State) -> dict[str, Any]:
         record = judge(resources, opened)
         records[given.id] = record
         measures[given.id] = measure(resources, opened, record)
+    return admit(state["case"], records, measures)
+
+
+def admit(
+    case: Case, records: Mapping[str, SlideRecord], measures: Mapping[str, SlideMeasures]
+) -> dict[str, Any]:
+    """What slides that have been judged and measured may be used for in this case, as triage says it."""
     best = min((r.outcome for r in records.values()), key=list(_READING).index)
-    refusal = _refusal(state)
+    refusal = _refusal(case)
     reading = _READING[best]
-    if refusal and state["case"].task == "ask":
+    if refusal and case.task == "ask":
         reading = "none"
     return {
-        "slides": records,
-        "measures": measures,
+        "slides": dict(records),
+        "measures": dict(measures),
         "reading": reading,
         "refusal": refusal,
         "outcome": best,
@@ -54,11 +61,11 @@ def triage(resources: Resources, state: State) -> dict[str, Any]:
     }
 
 
-def _refusal(state: State) -> str:
+def _refusal(case: Case) -> str:
     """Why H&E cannot answer the question; notes are not asked, so they cannot make it answerable."""
     from pathagent.rules import legality
 
-    question = state["case"].question
+    question = case.question
     found = legality.assess(question) if question else None
     return f"{found.topic}: {found.why}" if found else ""
 
@@ -142,7 +149,7 @@ def _scanned(opened: OpenSlide) -> float:
     return percent_of_tissue(opened.tissue, [(int(x), int(y), side, side) for x, y in features.coords])
 
 
-def _outcome_text(records: dict[str, SlideRecord], best: Outcome) -> str:
+def _outcome_text(records: Mapping[str, SlideRecord], best: Outcome) -> str:
     if best == "report":
         return "The draft is being prepared."
     reasons = [

@@ -31,7 +31,7 @@ def read_manifest(given: str | Path | Sequence[str | Path]) -> list[BatchCase]:
     if len(items) == 1 and items[0].lower().endswith(".csv"):
         cases = _of_csv(Path(items[0]))
     else:
-        cases = _of_slides([path for item in items for path in _slides(item)])
+        cases = _of_slides([path for item in items for path in slides_of(item)])
     if not cases:
         shown = ", ".join(items) or "nothing"
         raise UserError(f"No slides in {shown}. Give a CSV with a column slide, a folder or 'slides/*.svs'.")
@@ -39,7 +39,7 @@ def read_manifest(given: str | Path | Sequence[str | Path]) -> list[BatchCase]:
     return cases
 
 
-def _slides(item: str) -> list[Path]:
+def slides_of(item: str) -> list[Path]:
     """The slides that one argument names: itself, those of a folder, or those of a pattern."""
     path = Path(item).expanduser()
     if path.is_dir() and not any(path.glob("*.dcm")):

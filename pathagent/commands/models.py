@@ -12,6 +12,7 @@ from pathagent.commands.options import Json
 
 if TYPE_CHECKING:
     from pathagent_tools.core.card import ModelCard
+    from pathagent_tools.encoders.catalogue import Entry
     from pathagent_tools.vlm.profile import Profile
 
 app = typer.Typer(help="Models and profiles.")
@@ -25,11 +26,18 @@ def _group() -> None:
 
 @app.command("list")
 def list_models(json: Json = False) -> None:
-    """List the models of every profile: role, licence, revision, and whether the weights are here."""
-    rows = profile_rows()
+    """List the models of every profile and published encoders: licence, revision, whether they are here."""
+    profiles, encoders = profile_rows(), encoder_rows()
     if json:
-        emit_json(rows)
+        emit_json(profiles + encoders)
         return
+    _print_table(profiles)
+    emit("")
+    emit("Published encoders, for pathagent encode --encoder NAME (@COMMIT fixes a revision):")
+    _print_table([{k: v for k, v in row.items() if k not in ("profile", "role")} for row in encoders])
+
+
+def _print_table(rows: list[Row]) -> None:
     table = [
         [name.replace("_", " ") for name in rows[0]],
         *([_word(v) for v in row.values()] for row in rows),
@@ -37,6 +45,37 @@ def list_models(json: Json = False) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         emit("  ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)).rstrip())
+
+
+def encoder_rows() -> list[Row]:
+    """One row a published encoder. `present`: weights are in the hub's cache; None: nothing loads them."""
+    from huggingface_hub import try_to_load_from_cache
+
+    from pathagent_tools.encoders.catalogue import catalogue
+    from pathagent_tools.encoders.model_folder import IMAGE_WEIGHTS, WEIGHTS
+
+    def present(entry: Entry) -> bool | None:
+        weights = WEIGHTS if entry.loads_with == "open_clip" else IMAGE_WEIGHTS
+        runs = entry.loads_with is not None and entry.repo is not None
+        return isinstance(try_to_load_from_cache(entry.repo or "", weights), str) if runs else None
+
+    return [
+        {
+            "profile": None,
+            "role": "encoder",
+            "model": name,
+            "repository": entry.repo,
+            "revision": entry.revision or "as downloaded",
+            "tile": f"{entry.tile_px} px at {entry.mpp or '?'} µm/px",
+            "numbers": entry.dim,
+            "words": "yes" if entry.text else "no",
+            "licence": entry.licence + (", gated" if entry.gated else ""),
+            "runs": entry.loads_with or "no: import its features",
+            "present": present(entry),
+            "also": ", ".join(entry.aliases) or None,
+        }
+        for name, entry in catalogue().encoders.items()
+    ]
 
 
 def profile_rows() -> list[Row]:
@@ -52,7 +91,8 @@ def _rows(profile: Profile) -> list[Row]:
 
 
 def _encoder_row(profile: Profile) -> Row:
-    from pathagent_tools.encoders.registry import EMBEDDED_FOLDER, WEIGHTS
+    from pathagent_tools.encoders.model_folder import WEIGHTS
+    from pathagent_tools.encoders.registry import EMBEDDED_FOLDER
 
     folder = EMBEDDED_FOLDER if profile.encoder == "embedded" else None
     return _row(

@@ -37,3 +37,10 @@ Specimen = Annotated[
     str | None,
     typer.Option("--specimen", help="Specimen type, such as breast, whose required elements are listed."),
 ]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Where the chat page keeps cases. Default: your data folder.")
+]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option("--database", help="postgresql://… ; default: a SQLite file in the data folder."),
+]

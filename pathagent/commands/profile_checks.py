@@ -36,7 +36,8 @@ def profile_checks(profile: Profile) -> Iterator[Check]:
 
 
 def _encoder(profile: Profile) -> Check:
-    from pathagent_tools.encoders.registry import EMBEDDED_FOLDER, WEIGHTS
+    from pathagent_tools.encoders.model_folder import WEIGHTS
+    from pathagent_tools.encoders.registry import EMBEDDED_FOLDER
 
     if profile.encoder != "embedded":
         return Check("encoder", "optional", f"{profile.encoder}, loaded when first used")

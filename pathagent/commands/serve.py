@@ -1,4 +1,4 @@
-"""`pathagent serve vlm`: the profile's VLM behind vLLM's OpenAI-compatible server, until Ctrl-C."""
+"""`pathagent serve`: the chat page. `pathagent serve vlm`: the profile's VLM behind vLLM. Until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,20 +7,57 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pathagent.commands.console import emit, say
-from pathagent.commands.options import Profile
+from pathagent.commands.options import Data, DatabaseUrl, Profile, Seed, VlmModel, VlmUrl
 from pathagent_tools.core.errors import ModelUnavailableError
 
-app = typer.Typer(help="Servers.")
+app = typer.Typer(help="The chat page on this machine, or a model server (serve vlm).")
 
 
-@app.callback()
-def _group() -> None:
-    """Servers."""
+@app.callback(invoke_without_command=True)
+def page(
+    ctx: typer.Context,
+    folder: Annotated[
+        list[Path] | None, typer.Option("--folder", help="Folder of slides that may be opened; repeatable.")
+    ] = None,
+    data: Data = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8860,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; another than this machine needs users.")
+    ] = "127.0.0.1",
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="Name under which readers reach this host.")
+    ] = None,
+    database: DatabaseUrl = None,
+    profile: Profile = "embedded",
+    vlm_url: VlmUrl = None,
+    vlm_model: VlmModel = None,
+    seed: Seed = 0,
+) -> None:
+    """Open the chat page: slides, questions, evidence and reports on this machine. Research use only."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from pathagent.reading_room.serve import serve_room
+    from pathagent.reading_room.settings import RoomSettings, default_data
+
+    settings = RoomSettings(
+        data=(data or default_data()).expanduser().resolve(),
+        folders=tuple(folder or [Path.cwd()]),
+        host=host,
+        port=port,
+        names=tuple(name or ()),
+        profile=profile,
+        vlm_url=vlm_url,
+        vlm_model=vlm_model,
+        database=database,
+        seed=seed,
+    )
+    serve_room(settings, say=say, emit=emit)
 
 
 @app.command("vlm")

@@ -112,7 +112,7 @@ def test_a_broken_plugin_does_not_take_the_rest_down(
 def test_the_contract_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--help"]) == 0
     shown = capsys.readouterr().out
-    for name in ("demo", "report", "ask", "slide", "phantom", "models", "doctor", "serve"):
+    for name in ("demo", "report", "ask", "encode", "slide", "phantom", "models", "doctor", "serve"):
         assert name in shown
 
 
@@ -126,6 +126,8 @@ def test_json_is_the_only_thing_on_standard_output(tmp_path: Path) -> None:
     )
     rows = json.loads(done.stdout)
     assert {"encoder", "vlm"} <= {row["role"] for row in rows if row["profile"] == "embedded"}
+    (uni,) = [row for row in rows if row["model"] == "uni_v1"]
+    assert (uni["tile"], uni["licence"]) == ("256 px at 0.5 µm/px", "CC-BY-NC-ND-4.0, gated")
 
 
 def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:

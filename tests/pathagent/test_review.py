@@ -45,6 +45,12 @@ def test_a_draft_waits_until_it_is_approved(waiting):
     assert Report.model_validate_json((out / "report.json").read_text()).status == "reviewed"
 
 
+def test_a_draft_that_waits_can_be_asked_for_again(waiting, lesion_slide):
+    draft, out = waiting
+    again = draft_tiny(lesion_slide, review="required", out=out, force=True)
+    assert again == draft
+
+
 def test_edits_keep_what_the_machine_said(waiting):
     draft, out = waiting
     first, second = draft.claims[0], draft.claims[1]

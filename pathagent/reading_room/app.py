@@ -1,0 +1,82 @@
+"""The web application: API, pages, static files, and what an error looks like."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+import pathagent
+from pathagent.reading_room import pages
+from pathagent.reading_room.guard import Guard
+from pathagent.reading_room.review import ConflictError
+from pathagent.reading_room.room import Room
+from pathagent.reading_room.routes import account, cases, review, slides
+from pathagent_tools.core.errors import MissingSlideError, PathAgentError, UserError
+from pathagent_tools.core.vocabulary import RESEARCH_USE_ONLY
+
+API: Final = "/api/v1"
+_STATIC: Final = Path(__file__).parent / "static"
+
+
+def make_app(room: Room) -> FastAPI:
+    """The application of a room. The room's line starts with it, and the room is closed with it."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        room.line.start()
+        yield
+        room.close()
+
+    app = FastAPI(
+        title="PathAgent",
+        version=pathagent.__version__,
+        description=RESEARCH_USE_ONLY,
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.room = room
+    api = APIRouter(prefix=API)
+    for part in (account.router, slides.router, cases.router, review.router):
+        api.include_router(part)
+    app.include_router(api)
+    app.include_router(account.doors)
+    app.include_router(pages.router)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.add_exception_handler(PathAgentError, _explain)
+    app.add_exception_handler(HTTPException, _refuse)
+    app.add_middleware(Guard, settings=room.settings)
+    return app
+
+
+def _explain(request: Request, error: Exception) -> Response:
+    """What stands against a request, in words. 404 absent, 409 overtaken, 422 the user's, 503 ours."""
+    status = 503
+    if isinstance(error, ConflictError):
+        status = 409
+    elif isinstance(error, MissingSlideError):
+        status = 404
+    elif isinstance(error, UserError):
+        status = 422
+    kind = getattr(error, "kind", "our fault")
+    return _said(request, status, str(error), kind)
+
+
+def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _said(request, error.status_code, str(error.detail), "refused")
+
+
+def _said(request: Request, status: int, text: str, kind: str) -> Response:
+    if request.url.path.startswith(API):
+        body: dict[str, Any] = {"kind": kind, "detail": text}
+        return JSONResponse(body, status_code=status)
+    return pages.problem(request, status, text)

@@ -1,0 +1,76 @@
+"""What every answer carries and every request must be: no other host's names, no other site's changes."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pathagent.reading_room.access import SAFE
+from pathagent.reading_room.settings import LOOPBACK, RoomSettings
+
+VIEWER_STYLE: Final = "sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE="
+"""The one style that OpenSeadragon 6.1.1 adds to a page (no outline where there is no mouse)."""
+POLICY: Final = (
+    f"default-src 'none'; script-src 'self'; style-src 'self' '{VIEWER_STYLE}'; img-src 'self' data: blob:; "
+    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+MAX_BODY: Final = 1 << 20
+"""Bytes of a request: everything that a reader sends is text."""
+
+
+class Guard:
+    """ASGI middleware: the names under which the server may be reached, where changes come from, headers."""
+
+    def __init__(self, app: ASGIApp, settings: RoomSettings) -> None:
+        self._app = app
+        self._names = {*LOOPBACK, settings.host, *settings.names}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or hand on with the headers added."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if refusal := self._refusal(scope):
+            await refusal(scope, receive, _with_headers(send))
+            return
+        await self._app(scope, receive, _with_headers(send))
+
+    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if urlsplit(f"//{host}").hostname not in self._names:
+            return PlainTextResponse("This server does not answer to that name. Start it with --name.", 421)
+        if scope["method"] in SAFE:
+            return None
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return PlainTextResponse("Changes are not accepted from another site.", 403)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > MAX_BODY or "transfer-encoding" in headers:
+            return PlainTextResponse("The request is too large.", 413)
+        return None
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("cache-control", "no-store")
+        await send(message)
+
+    return sending

@@ -1,0 +1,1 @@
+"""The addresses of the server: `/api/v1/…` and the pages."""

@@ -1,0 +1,246 @@
+"""The page in a real Chromium: what a pathologist does, by mouse, by keyboard and on a phone."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from serving import Served, served
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="no Chromium")
+pytestmark = pytest.mark.browser
+WAIT_MS = 240_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    with sync_api.sync_playwright() as playwright:
+        own = Path(playwright.chromium.executable_path)
+        found = str(own) if own.is_file() else shutil.which("chromium") or shutil.which("google-chrome")
+        if found is None:
+            pytest.skip("no Chromium")
+        with playwright.chromium.launch(executable_path=found, args=["--no-sandbox"]) as chromium:
+            yield chromium
+
+
+@pytest.fixture(scope="module")
+def server(slide_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("served")
+    with served(folder / "data", slide_folder, folder / "cache", pause=0.05) as found:
+        yield found
+
+
+class Watched:
+    """A page whose requests and complaints are written down."""
+
+    def __init__(self, context) -> None:
+        self.page = context.new_page()
+        self.page.set_default_timeout(WAIT_MS)
+        self.hosts: set[str | None] = set()
+        self.complaints: list[str] = []
+        self.page.on("request", lambda r: self.hosts.add(urlsplit(r.url).hostname))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self.hear)
+
+    def hear(self, message) -> None:
+        """Keep errors; that the server has refused something is not one."""
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            self.complaints.append(message.text)
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser, server: Served):
+    """The state of a browser that has come in by the link, which works once."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(server.link)
+    yield context.storage_state()
+    context.close()
+
+
+@pytest.fixture
+def watched(browser, signed_in, request) -> Iterator[Watched]:
+    size = getattr(request, "param", {"width": 1280, "height": 720})
+    context = browser.new_context(storage_state=signed_in, viewport=size, accept_downloads=True)
+    found = Watched(context)
+    yield found
+    context.close()
+    assert found.hosts <= {"127.0.0.1", None, ""}, found.hosts
+    assert found.complaints == []
+
+
+def new_case(page, server: Served, slide: str, title: str, button: str) -> None:
+    page.goto(server.address)
+    page.get_by_role("button", name="New case", exact=True).click()
+    page.get_by_label(slide).check()
+    page.get_by_label("Title").fill(title)
+    page.get_by_role("button", name=button).click()
+    page.wait_for_url("**/cases/*")
+
+
+def settled(page, text: str) -> None:
+    sync_api.expect(page.locator("#case-state")).to_have_text(text, timeout=WAIT_MS)
+
+
+def in_view(page, evidence: str) -> None:
+    """The look's box lies in the middle of the view and fills a good part of it."""
+    page.wait_for_function(
+        f"""() => {{ const w = window.__viewer.where("{evidence}");
+        return Math.abs(w.x) < 2 && Math.abs(w.y) < 2 && w.share >= 0.25; }}"""
+    )
+
+
+def test_from_a_new_case_to_an_approved_report(watched, server, tmp_path):
+    page = watched.page
+    new_case(page, server, "lesion.tiff", "Specimen A", "Draft the report")
+    page.locator(".steps .look").first.wait_for()
+    page.reload()
+    settled(page, "waiting for review")
+    sync_api.expect(page.locator("#evidence button").first).to_be_visible()
+
+    page.get_by_label("Question").fill("Is there tumour?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    answer = page.locator(".run").last.locator(".answer")
+    sync_api.expect(answer).to_contain_text("Yes", timeout=WAIT_MS)
+    citation = answer.locator(".cite").first
+    evidence = citation.inner_text()
+    citation.click()
+    in_view(page, evidence)
+
+    page.get_by_role("button", name="Whole slide").click()
+    page.get_by_role("tab", name="Report").click()
+    box = page.locator(f'.box[data-id="{evidence}"]')
+    box.click(position={"x": 3, "y": 3}, force=True)
+    sync_api.expect(page.locator(f'#report [data-evidence="{evidence}"].lit').first).to_be_visible()
+
+    first, second = page.locator("#report .claim").nth(0), page.locator("#report .claim").nth(1)
+    said = first.locator(".said").inner_text()
+    first.get_by_role("button", name="Edit").click()
+    first.get_by_role("textbox").fill("half a sen")
+    page.get_by_role("tab", name="Conversation").click()
+    page.get_by_label("Question").fill("Is there stroma?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    sync_api.expect(page.locator(".run").last.locator(".answer .said")).to_be_visible(timeout=WAIT_MS)
+    page.get_by_role("tab", name="Report").click()
+    sync_api.expect(first.get_by_role("textbox")).to_have_value("half a sen")
+    first.get_by_role("textbox").fill("Carcinoma, <b>moderately</b> differentiated.")
+    first.get_by_role("button", name="Use these words").click()
+    first.get_by_text("What the machine said").click()
+    sync_api.expect(first.locator(".before p")).to_have_text(said)
+    second.get_by_role("button", name="Strike").click()
+    page.get_by_role("button", name="Save edits").click()
+    sync_api.expect(page.locator("#report")).to_contain_text("Version 2: local")
+
+    page.get_by_role("button", name="Approve…").click()
+    page.get_by_label("Comment").fill("read at the microscope")
+    page.get_by_role("button", name="Approve as reviewed").click()
+    settled(page, "reviewed")
+    sync_api.expect(page.locator("#decide")).to_contain_text("Approved by local")
+    sync_api.expect(page.locator("#report .claim b")).to_have_count(0)
+
+    files = page.locator("#report section").last
+    with page.expect_download() as waiting:
+        files.get_by_role("link", name="JSON").click()
+    waiting.value.save_as(tmp_path / "report.json")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["status"] == "reviewed"
+    assert report["claims"][0]["text"] == "Carcinoma, <b>moderately</b> differentiated."
+    with page.expect_download() as waiting:
+        files.get_by_role("link", name="Page").click()
+    waiting.value.save_as(tmp_path / "report.html")
+    page.goto((tmp_path / "report.html").as_uri())
+    sync_api.expect(page.get_by_text("Carcinoma, <b>moderately</b> differentiated").first).to_be_visible()
+
+
+def test_a_drawn_region_is_asked_about_and_layers_are_switched(watched, server):
+    page = watched.page
+    new_case(page, server, "lesion.tiff", "Specimen B", "Open the slide")
+    page.get_by_role("button", name="Draw a region").click()
+    area = page.locator("#drawing").bounding_box()
+    x, y = area["x"] + area["width"] * 0.55, area["y"] + area["height"] * 0.3
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 90, y + 70, steps=4)
+    page.mouse.up()
+    sync_api.expect(page.locator("#about-text")).to_have_text(
+        re.compile(r"About a region of S1: \d+ µm × \d+ µm")
+    )
+    page.get_by_role("button", name="Ask", exact=True).click()
+    sync_api.expect(page.locator(".seen li").first).to_be_visible(timeout=WAIT_MS)
+    settled(page, "asked")
+
+    canvas = page.locator("canvas.layer")
+    for layer in ("Visited", "Heat"):
+        page.get_by_role("button", name=layer).click()
+        sync_api.expect(canvas).to_have_count(1)
+        page.get_by_role("button", name=layer).click()
+        sync_api.expect(canvas).to_have_count(0)
+    page.get_by_role("button", name="Evidence", exact=True).click()
+    sync_api.expect(page.locator(".box")).to_have_count(0)
+    assert re.fullmatch(r"\d+(\.\d+)? (µm|mm)", page.locator("#bar-text").inner_text())
+
+
+def test_by_keyboard_alone(watched, server):
+    page = watched.page
+    new_case(page, server, "lesion.tiff", "Specimen C", "Open the slide")
+    page.get_by_label("Question").focus()
+    page.keyboard.type("Is there tumour?")
+    page.keyboard.press("Enter")
+    settled(page, "asked")
+    look = page.locator("#evidence button").first
+    look.focus()
+    evidence = look.locator("b").inner_text()
+    page.keyboard.press("Enter")
+    in_view(page, evidence)
+    sync_api.expect(look).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("tab", name="Conversation").focus()
+    page.keyboard.press("ArrowRight")
+    sync_api.expect(page.locator("#panel-report")).to_be_visible()
+
+
+@pytest.mark.parametrize("watched", [{"width": 390, "height": 844}], indirect=True)
+def test_on_a_phone_nothing_is_wider_than_the_screen(watched, server):
+    page = watched.page
+    for path in ("/", "/settings"):
+        page.goto(server.address + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    new_case(page, server, "plain.tiff", "Specimen D", "Open the slide")
+    page.wait_for_function("() => window.__viewer?.osd.isOpen()")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    sync_api.expect(page.get_by_label("Question")).to_be_visible()
+
+
+def test_a_slide_without_resolution_is_asked_for_it_on_the_page(watched, server):
+    page = watched.page
+    page.goto(server.address)
+    page.get_by_role("button", name="New case", exact=True).click()
+    page.get_by_label("unsized.tiff").check()
+    page.get_by_role("button", name="Open the slide").click()
+    page.get_by_label("Resolution").fill("0.5")
+    page.get_by_role("button", name="Open the slide").click()
+    page.wait_for_url("**/cases/*")
+    sync_api.expect(page.locator("#magnification")).to_contain_text("resolution assumed")
+
+
+def test_a_page_goes_on_with_a_server_that_was_killed_and_a_second_tab_sees_nothing_of_it(
+    browser, slide_folder, tmp_path
+):
+    first = Served(tmp_path / "data", slide_folder, tmp_path / "cache", pause=0.2)
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.goto(first.link)
+        new_case(page, first, "lesion.tiff", "Specimen E", "Draft the report")
+        other = context.new_page()
+        new_case(other, first, "plain.tiff", "Specimen F", "Open the slide")
+        page.locator(".steps .look").first.wait_for()
+        first.kill()
+        with served(tmp_path / "data", slide_folder, tmp_path / "cache", port=first.port):
+            settled(page, "waiting for review")
+            sync_api.expect(page.locator(".run .answer")).to_contain_text("Draft diagnosis")
+            sync_api.expect(other.locator(".run")).to_have_count(0)
+            sync_api.expect(other.locator("#case-state")).to_have_text("open")
+    first.end()
