@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         draft_report,
         resume_review,
         stream_report,
+        view,
     )
     from pathagent.batches.call import batch
     from pathagent.batches.case import CaseResult
@@ -45,6 +46,7 @@ __all__ = [
     "encode",
     "resume_review",
     "stream_report",
+    "view",
 ]
 _HOMES = {
     "Budget": "pathagent.budget",
