@@ -21,7 +21,7 @@ MOST_TILES: Final = 2000
 GOES_ON: Final = 0.05
 """Share of lesion in a tile above which its neighbours are read too."""
 SMOOTH_UM: Final = 24.0
-THRESHOLD: Final = 0.25
+THRESHOLD: Final = 0.2
 CLOSE_UM: Final = 112.0
 """Gaps of stroma narrower than twice this lie within a lesion."""
 Grid = tuple[int, int]
