@@ -170,6 +170,22 @@ def rank(
     return chosen
 
 
+def in_order_of(pool: Pool, scores: Scores, looked: Sequence[Region], count: int) -> list[int]:
+    """Up to `count` places, the highest score first, none overlapping another or an earlier look much."""
+    if not pool.regions:
+        return []
+    boxes = np.array([[r.x, r.y, r.width, r.height] for r in pool.regions], dtype=np.int64)
+    free = np.ones(len(pool.regions), bool)
+    for region in looked:
+        free[_overlaps(boxes, region) > MAX_OVERLAP] = False
+    chosen: list[int] = []
+    for index in np.argsort(-scores, kind="stable"):
+        if free[index] and len(chosen) < count:
+            chosen.append(int(index))
+            free[_overlaps(boxes, pool.regions[index]) > MAX_OVERLAP] = False
+    return chosen
+
+
 def _overlaps(boxes: NDArray[np.int64], region: Region) -> Scores:
     """Intersection over union of [N, 4] boxes (x, y, width, height) with one region: `Region.overlap`."""
     x, y, width, height = boxes.T

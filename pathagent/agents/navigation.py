@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from pathagent.agents import candidates as places
+from pathagent.agents import simpler
 from pathagent.agents.coverage import place_of
 from pathagent.resources import Resources
 from pathagent.state import DEFAULT_GOAL, Look, ModelCall, Reading, State, evidence_list, spent
@@ -21,6 +22,7 @@ from pathagent_tools.vlm import roles
 
 SHOWN: Final = 2
 """Looks at a slide that is not to be read as H&E: enough to show why."""
+NOTHING_LEFT: Final = "no place on the tissue is left to look at"
 ChosenBy = Literal["quota", "model", "fill"]
 Chosen = tuple[Candidate, str, ChosenBy]
 """(candidate, reason, who chose it)."""
@@ -50,31 +52,46 @@ def navigation(resources: Resources, state: State) -> dict[str, Any]:
         return {"plan": [], "stop": reason}
     if state["reading"] == "show":
         return {"plan": _show(resources, slides[0], min(count, SHOWN)), "candidates": [], "round": number}
+    case = state["case"]
+    if case.navigation not in simpler.BY_THE_AGENT:
+        simpler.check_navigation(case)
+        found = simpler.next_regions(resources, case, slides, [e.region for e in looked], count)
+        plan = [_look(resources, state, i, *place, "quota") for i, place in enumerate(found)]
+        stop = {} if plan else {"stop": NOTHING_LEFT}
+        return {"plan": plan, "candidates": [], "round": number, **stop}
+    if case.navigation == "no-memory":
+        state, looked = _forgetful(state), []
     goal = goal_of(state)
     offers = _offers(
         resources, slides, looked, goal=goal, first=number == 1, known=state["reading"] == "read"
     )
     if not offers:
-        return {"plan": [], "candidates": [], "stop": "no place on the tissue is left to look at"}
+        return {"plan": [], "candidates": [], "stop": NOTHING_LEFT}
     offered = [places.candidate(o.pool, o.index, o.novelty, i + 1) for i, o in enumerate(_in_order(offers))]
     chosen, call = _choose(resources, state, offers, offered, goal=goal, count=count, number=number)
-    first_id = len(looked) + 1
     return {
-        "plan": [
-            Look(
-                id=f"E{first_id + i}",
-                region=c.region,
-                place=place_of(resources.slide(c.region.slide).tissue, c.region),
-                reason=reason,
-                chosen_by=by,
-                reading=state["reading"],
-            )
-            for i, (c, reason, by) in enumerate(chosen)
-        ],
+        "plan": [_look(resources, state, i, c.region, *why) for i, (c, *why) in enumerate(chosen)],
         "candidates": offered,
         "round": number,
         "calls": [call] if call else [],
     }
+
+
+def _look(resources: Resources, state: State, number: int, region: Region, reason: str, by: ChosenBy) -> Look:
+    """Look `number` (from 0) of a round."""
+    return Look(
+        id=f"E{len(state.get('evidence', {})) + number + 1}",
+        region=region,
+        place=place_of(resources.slide(region.slide).tissue, region),
+        reason=reason,
+        chosen_by=by,
+        reading=state["reading"],
+    )
+
+
+def _forgetful(state: State) -> State:
+    """The state without what earlier rounds have found."""
+    return {**state, "sufficiency": None, "subject": ""}
 
 
 def goal_of(state: State) -> str:

@@ -36,7 +36,7 @@ SIZE_PX: Final[dict[str, int]] = {"small": 3072, "standard": 8192, "large": 2048
 """Side of a slide in level-0 px at `LEVEL0_MPP`."""
 LEVEL0_MPP: Final = 0.5
 _PIECES: Final = {"small": (2, 4), "standard": (2, 6), "large": (3, 8)}
-_BLOCK_PX = 1024
+_BLOCK_PX = 512
 
 # Independent random streams: one argument changes, the others keep their numbers.
 _HASH, _LAYOUT, _CASE, _LESION, _STAIN, _SCANNER, _ARTIFACT = range(7)
@@ -178,14 +178,16 @@ def make_phantom(
     diagnosis: str | None = None,
     grade: str | None = None,
     lesion_mm: float | None = None,
+    lesion_share: float | None = None,
     scanner: str | None = None,
     stain: StainWord | None = None,
     artifacts: bool = True,
 ) -> Phantom:
     """Plan the slide of a seed; what is not given is drawn (families and grades uniformly).
 
-    `diagnosis` and `grade` as in `core.vocabulary.DIAGNOSES`, `lesion_mm` the equivalent diameter,
-    `scanner` a name of `stain.SCANNERS`. UserError names the allowed values.
+    `diagnosis` and `grade` as in `core.vocabulary.DIAGNOSES`, `lesion_mm` the equivalent diameter or else
+    `lesion_share` the lesion's share (0..1) of the tissue, `scanner` a name of `stain.SCANNERS`. UserError
+    names the allowed values.
     """
     if size not in SIZE_PX:
         raise UserError(f"Unknown phantom size {size!r}. Use one of: {', '.join(SIZE_PX)}.")
@@ -195,6 +197,8 @@ def make_phantom(
     layout_rng = _rng(seed, _LAYOUT)
     layout = draw_layout(layout_rng, side, int(layout_rng.integers(*_PIECES[size])))
     lesion_rng = _rng(seed, _LESION)
+    if lesion_share is not None:
+        lesion_mm = _diameter_mm(layout, lesion_share)
     diseased = add_lesion(lesion_rng, layout, family, number, lesion_mm)
     par = parameters(layout_rng, "no significant abnormality", 0)
     bare_key = int(_rng(seed, _HASH).integers(1 << 40))
@@ -212,6 +216,14 @@ def make_phantom(
     marks = _draw_artifacts(_rng(seed, _ARTIFACT), layout, diseased, side) if artifacts else ()
     batch = draw_stain(_rng(seed, _STAIN), word)
     return Phantom(seed, size, family, level, batch, device, marks, layout, diseased, plan, bare)
+
+
+def _diameter_mm(layout: Layout, share: float) -> float:
+    """Diameter of a circle of that share of the tissue's area."""
+    if not 0 < share < 1:
+        raise UserError(f"lesion_share {share:g} is no share of the tissue: give 0 to 1, e.g. 0.005.")
+    tissue_mm2 = float((layout.zones != k.GLASS).sum()) * PLAN_CELL_UM**2 * 1e-6
+    return 2.0 * math.sqrt(share * tissue_mm2 / math.pi)
 
 
 def _rng(seed: int, stream: int) -> np.random.Generator:
