@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from pathagent.budget import Budget
     from pathagent.encoding.call import encode
     from pathagent.encoding.state import SlideState
+    from pathagent.importance_map import ImportanceMap, slide_map
     from pathagent_tools.core.records import Report, Review
 
 __version__ = "0.1.0"
 __all__ = [
     "Budget",
     "CaseResult",
+    "ImportanceMap",
     "Report",
     "Review",
     "SlideState",
@@ -44,6 +46,7 @@ __all__ = [
     "draft_report",
     "encode",
     "resume_review",
+    "slide_map",
     "stream_report",
 ]
 _HOMES = {
@@ -51,6 +54,8 @@ _HOMES = {
     "CaseResult": "pathagent.batches.case",
     "batch": "pathagent.batches.call",
     "encode": "pathagent.encoding.call",
+    "ImportanceMap": "pathagent.importance_map",
+    "slide_map": "pathagent.importance_map",
     "SlideState": "pathagent.encoding.state",
     "Report": "pathagent_tools.core.records",
     "Review": "pathagent_tools.core.records",

@@ -75,7 +75,7 @@ def _at_random(pool: places.Pool, seed: int, digest: str) -> Scores:
 
 
 def _on_a_grid(pool: places.Pool, looks: int) -> Scores:
-    """Highest for the place nearest the middle of each cell of the coarsest grid of `looks` cells with tissue.
+    """Highest for the place nearest the middle of each cell of the coarsest grid of `looks` tissue cells.
 
     Cells that hold more tissue come first.
     """
