@@ -21,8 +21,8 @@ def truth(side: int) -> SlideTruth:
     """A square lesion of `side` level-0 px whose corner is at (1000, 1000)."""
     ring = ((1000, 1000), (1000 + side, 1000), (1000 + side, 1000 + side), (1000, 1000 + side), (1000, 1000))
     return SlideTruth(
-        seed=1, diagnosis="adenoma", grade="high-grade dysplasia", scanner="s", held_out_scanner=False, mpp=0.5,
-        tissue_mm2=5, lesion_mm2=0.01, shown=1, lesion=(ring,), passed_over={},
+        seed=1, diagnosis="adenoma", grade="high-grade dysplasia", scanner="s", held_out_scanner=False,
+        mpp=0.5, tissue_mm2=5, lesion_mm2=0.01, shown=1, lesion=(ring,), passed_over={},
     )  # fmt: skip
 
 
