@@ -70,7 +70,9 @@ def navigation(resources: Resources, state: State) -> dict[str, Any]:
     offered = [places.candidate(o.pool, o.index, o.novelty, i + 1) for i, o in enumerate(_in_order(offers))]
     chosen, call = _choose(resources, state, offers, offered, goal=goal, count=count, number=number)
     return {
-        "plan": [_look(resources, state, i, c.region, *why) for i, (c, *why) in enumerate(chosen)],
+        "plan": [
+            _look(resources, state, i, c.region, reason, by) for i, (c, reason, by) in enumerate(chosen)
+        ],
         "candidates": offered,
         "round": number,
         "calls": [call] if call else [],

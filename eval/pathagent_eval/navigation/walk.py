@@ -101,10 +101,13 @@ def oracle_places(truth: SlideTruth, resources: Resources) -> tuple[Region, ...]
 def _through_the_graph(resources: Resources, start: dict[str, Any]) -> Walk:
     """The graph from after triage up to the writing, all looks described."""
     from langgraph.checkpoint.memory import InMemorySaver
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
     from pathagent.graph import build_graph
+    from pathagent.runs import allowed_types
 
-    graph = build_graph(resources, InMemorySaver())
+    saver = InMemorySaver(serde=JsonPlusSerializer(allowed_msgpack_modules=allowed_types()))
+    graph = build_graph(resources, saver)
     config: Any = {"configurable": {"thread_id": "walk"}, "recursion_limit": 100}
     graph.update_state(config, start, as_node="triage")
     for _ in graph.stream(None, config, interrupt_before=["write"]):
