@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from pathagent_eval.navigation.recalled import RecalledVlm
-from pathagent_eval.navigation.slides import SHARE, SlideTruth, prepare
+from pathagent_eval.navigation.slides import CROWD, SHARES, Size, SlideTruth, prepare
 from pathagent_eval.navigation.table import first_hit, table
 from pathagent_eval.navigation.walk import QUESTION, Walk, walks
 from pathagent_tools.core.errors import UserError
@@ -18,15 +18,22 @@ Tell = Callable[[str], None]
 
 
 def run(
-    out: Path, count: int, ways: Sequence[str], *, first_seed: int, looks: int, tell: Tell
+    out: Path,
+    count: int,
+    ways: Sequence[str],
+    *,
+    first_seed: int,
+    looks: int,
+    tell: Tell,
+    size: Size = "standard",
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(table, one record a slide). UserError where `out` holds slides of another first seed."""
     vlm, encoder = _models(out)
     rows: list[dict[str, Any]] = []
     truths: list[SlideTruth] = []
-    for number, (slide, truth) in enumerate(prepare(out, count, first_seed=first_seed), 1):
-        if number == 1 and truth.seed - len(truth.passed_over) != first_seed:
-            raise UserError(f"{out} holds slides of another first seed. Give an empty folder with -o.")
+    for number, (slide, truth) in enumerate(prepare(out, count, first_seed=first_seed, size=size), 1):
+        if number == 1 and (truth.seed - len(truth.passed_over), truth.size) != (first_seed, size):
+            raise UserError(f"{out} holds slides of another seed or size. Give an empty folder with -o.")
         started = time.monotonic()
         found = walks(slide, truth, ways, looks=looks, vlm=vlm, encoder=encoder, store=out / "features")
         firsts = {way: first_hit(walk, truth) for way, walk in found.items()}
@@ -67,8 +74,9 @@ def _about(truths: Sequence[SlideTruth], first_seed: int, vlm: Any, encoder: Any
     """What was measured on, with what."""
     return {
         "first_seed": first_seed,
-        "size": "standard (8,192 px at 0.5 µm/px)",
-        "lesion_share_drawn": list(SHARE),
+        "size": truths[0].size,
+        "further_look_alikes": CROWD[truths[0].size],
+        "lesion_share_drawn": list(SHARES[truths[0].size]),
         "lesion_share_median": round(median(t.share for t in truths), 5),
         "lesion_mm_median": round(median(t.lesion_mm for t in truths), 3),
         "held_out_scanners": sum(t.held_out_scanner for t in truths),

@@ -1,4 +1,4 @@
-"""The slides of the measurement: standard phantoms with one small neoplasm among its look-alikes.
+"""The slides of the measurement: phantoms with one small neoplasm among many look-alikes.
 
 The slide and its truth lie in different folders, and whoever looks gets a copy of the slide alone.
 """
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 FIRST_SEED: Final = 77_000_000
 """Slides of the navigation table start here; no recipe draws seeds from this range."""
-SHARE: Final = (0.0005, 0.01)
-"""Lesion area over tissue area, drawn uniformly."""
-SMALLEST_MM: Final = 0.05
+SHARES: Final = {"small": (0.003, 0.01), "standard": (0.0005, 0.01)}
+"""Lesion area over tissue area, drawn uniformly on a logarithmic scale. On a small slide 0.3 % is 0.07 mm."""
+Size = Literal["small", "standard"]
+CROWD: Final = {"small": 3, "standard": 8}
+"""Further look-alikes of each kind, beside the few that any phantom has."""
 LOOK_ALIKES: Final = ("reactive glands", "mild inflammation", "crush")
 """On every slide of the measurement; slides that lack one are passed over."""
 SHOWN: Final = 0.1
@@ -41,6 +43,7 @@ class SlideTruth(Frozen):
     """What is true of one slide. Areas in mm², outlines in level-0 px."""
 
     seed: int
+    size: Size
     phantom_version: int = PHANTOM_VERSION
     diagnosis: str
     grade: str
@@ -64,26 +67,28 @@ class SlideTruth(Frozen):
         return 2 * math.sqrt(self.lesion_mm2 / math.pi)
 
 
-def prepare(out: Path, count: int, *, first_seed: int = FIRST_SEED) -> Iterator[tuple[Path, SlideTruth]]:
+def prepare(
+    out: Path, count: int, *, first_seed: int = FIRST_SEED, size: Size = "standard"
+) -> Iterator[tuple[Path, SlideTruth]]:
     """(slide file, truth) of each slide; what `out` holds already is not made again."""
     seed = first_seed
     for number in range(1, count + 1):
         slide, at = out / "slides" / f"{number:04d}.tiff", out / "truth" / f"{number:04d}.json"
         if not (slide.is_file() and at.is_file()):
-            truth = _make(seed, slide)
+            truth = _make(seed, size, slide)
             write_text_atomic(at, truth.model_dump_json() + "\n")
         truth = SlideTruth.model_validate_json(at.read_text(encoding="utf-8"))
         seed = truth.seed + 1
         yield slide, truth
 
 
-def _make(seed: int, slide: Path) -> SlideTruth:
+def _make(seed: int, size: Size, slide: Path) -> SlideTruth:
     """Paint the first slide from `seed` on that fits."""
     from pathagent_tools.phantom.slide import write_slide
 
     passed_over: dict[int, str] = {}
     while True:
-        phantom, held_out = planned(seed)
+        phantom, held_out = planned(seed, size)
         truth = truth_of(phantom, held_out=held_out, passed_over=passed_over)
         if not (why := unfit(phantom, truth)):
             write_slide(phantom, slide.parent, name=slide.stem, truth=False)
@@ -92,7 +97,7 @@ def _make(seed: int, slide: Path) -> SlideTruth:
         seed += 1
 
 
-def planned(seed: int) -> tuple[Phantom, bool]:
+def planned(seed: int, size: Size = "standard") -> tuple[Phantom, bool]:
     """The world of a seed, not painted yet, and whether its scanner is one that no recipe uses."""
     from pathagent_tools.phantom.stain import SCANNERS_HELD_OUT, SCANNERS_TRAIN
     from pathagent_tools.phantom.world import make_phantom
@@ -101,8 +106,16 @@ def planned(seed: int) -> tuple[Phantom, bool]:
     held_out = rng.random() < 0.5
     scanner = rng.choice(SCANNERS_HELD_OUT if held_out else SCANNERS_TRAIN).name
     neoplasms = [d for d in DIAGNOSES if d not in ("no significant abnormality", "chronic inflammation")]
-    family, share = rng.choice(neoplasms), rng.uniform(*SHARE)
-    return make_phantom(seed, "standard", scanner=scanner, diagnosis=family, lesion_share=share), held_out
+    family, share = rng.choice(neoplasms), math.exp(rng.uniform(*(math.log(s) for s in SHARES[size])))
+    phantom = make_phantom(
+        seed,
+        size,
+        scanner=scanner,
+        diagnosis=family,
+        lesion_share=share,
+        look_alikes=CROWD[size],
+    )
+    return phantom, held_out
 
 
 def unfit(phantom: Phantom, truth: SlideTruth) -> str:
@@ -110,7 +123,8 @@ def unfit(phantom: Phantom, truth: SlideTruth) -> str:
     there = {p.kind for p in phantom.layout.look_alikes} | {a.kind for a in phantom.artifacts}
     if missing := [kind for kind in LOOK_ALIKES if kind not in there]:
         return f"no {missing[0]}"
-    if not SHARE[0] <= truth.share <= SHARE[1]:
+    least, most = SHARES[truth.size]
+    if not 0.9 * least <= truth.share <= most:
         return f"a lesion of {truth.share:.2%}"
     return "" if truth.shown >= SHOWN else "hardly a tumour cell in the lesion"
 
@@ -133,6 +147,7 @@ def truth_of(phantom: Phantom, *, held_out: bool, passed_over: dict[int, str]) -
     inside = maps.labels[maps.lesion]
     return SlideTruth(
         seed=phantom.seed,
+        size="small" if phantom.size == "small" else "standard",
         diagnosis=phantom.diagnosis,
         grade=phantom.grade,
         scanner=phantom.scanner.name,
