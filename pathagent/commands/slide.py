@@ -61,6 +61,26 @@ def map_(
     emit(str(out))
 
 
+@app.command("classify")
+def classify(
+    slide: Annotated[Path, typer.Argument(help="Slide file, or a folder that holds one DICOM series.")],
+    head: Annotated[Path, typer.Option("--head", help="Folder of pathagent finetune slide-head.")],
+    encoder: Annotated[str | None, typer.Option("--encoder", help="The head's own, by default.")] = None,
+    mpp: Mpp = None,
+    mpp_csv: MppCsv = None,
+    json: Json = False,
+) -> None:
+    """Name a slide by a head trained on one's own slides. Research use only."""
+    from pathagent.slide_class import classify_slide
+
+    found = classify_slide(slide, head, encoder=encoder, mpp=mpp, mpp_csv=mpp_csv)
+    if json:
+        emit_json({"slide": str(slide), "head": str(head), "probabilities": found})
+        return
+    for name, probability in found.items():
+        emit(f"{probability:4.0%}  {name}")
+
+
 def slide_facts(path: Path, *, mpp: float | None = None, mpp_csv: Path | None = None) -> dict[str, Any]:
     """Everything that the slide tools say of one slide, as JSON values. Raises SlideError."""
     from pathagent_tools.slides import check_quality, open_slide, tissue_mask

@@ -22,7 +22,8 @@ def truth(side: int) -> SlideTruth:
     ring = ((1000, 1000), (1000 + side, 1000), (1000 + side, 1000 + side), (1000, 1000 + side), (1000, 1000))
     return SlideTruth(
         seed=1, size="small", diagnosis="adenoma", grade="high-grade dysplasia", scanner="s",
-        held_out_scanner=False, mpp=0.5, tissue_mm2=5, lesion_mm2=0.01, shown=1, lesion=(ring,), passed_over={},
+        held_out_scanner=False, mpp=0.5, tissue_mm2=5, lesion_mm2=0.01, shown=1, lesion=(ring,),
+        passed_over={},
     )  # fmt: skip
 
 
