@@ -29,8 +29,8 @@ SHAPES: Final[dict[Pooling, tuple[str, ...]]] = {
     "mean": ("centre", "scale", "weight", "bias"),
     "attention": ("centre", "scale", "weight", "bias", "tanh", "gate", "attention"),
 }
-"""Arrays of each pooling. `centre`, `scale` [D]: standardise a tile's unit vector; `weight` [C, D], `bias` [C];
-`tanh`, `gate` [H, D]; `attention` [H]."""
+"""Arrays of each pooling. `centre`, `scale` [D]: standardise a tile's unit vector; `weight` [C, D], `bias`
+[C]; `tanh`, `gate` [H, D]; `attention` [H]."""
 
 
 class HeadSettings(Frozen):
