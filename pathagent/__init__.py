@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         draft_report,
         resume_review,
         stream_report,
+        view,
     )
     from pathagent.batches.call import batch
     from pathagent.batches.case import CaseResult
@@ -51,6 +52,7 @@ __all__ = [
     "similar",
     "slide_map",
     "stream_report",
+    "view",
 ]
 _HOMES = {
     "Budget": "pathagent.budget",

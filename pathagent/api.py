@@ -17,6 +17,7 @@ from pathagent_tools.core.records import Report, Review
 
 if TYPE_CHECKING:
     from pathagent.drafting import Outcome
+    from pathagent.notebook.viewer import SlideViewer
     from pathagent.resources import Resources
 
 Slides = str | Path | Sequence[str | Path]
@@ -126,6 +127,21 @@ async def astream_report(slides: Slides, **arguments: Any) -> AsyncIterator[Even
             yield item
     finally:
         await asyncio.to_thread(events.close)  # type: ignore[attr-defined]
+
+
+def view(slide: str | Path, report: Report | None = None, *, mpp: float | None = None) -> SlideViewer:
+    """The slide as a widget for a notebook, with the looks of `report` over it. No server is started.
+
+    mpp: µm per level-0 pixel, wins over metadata. Raises SlideError where the slide cannot be opened,
+    UserError where the report is of other slides or the extra `notebook` is not installed.
+    """
+    try:
+        from pathagent.notebook.viewer import SlideViewer
+    except ModuleNotFoundError as error:
+        if error.name not in ("anywidget", "traitlets"):
+            raise
+        raise UserError("The viewer needs anywidget. Type: pip install 'pathagent[notebook]'") from None
+    return SlideViewer(slide, report, mpp)
 
 
 def resume_review(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathagent_tools.encoders.domain import DomainVerdict
     from pathagent_tools.encoders.scan import TileFeatures
     from pathagent_tools.measure import StainMatrix
+    from pathagent_tools.measure.extent import Extent
     from pathagent_tools.slides import Quality, Slide, Tissue
     from pathagent_tools.vlm.profile import Profile
 
@@ -118,6 +119,18 @@ class OpenSlide:
 
         features = self.close.features if close else self.features.features
         return self._tool("relevance", lambda: relevance(features, self._resources.encoder, goal), goal=goal)
+
+    def lesion_extent(self, tissues: Sequence[str], looks: Sequence[Region]) -> Extent | None:
+        """How large the lesion of these tissues under the looks is; None where the map shows none there."""
+        from pathagent_tools.measure.extent import lesion_extent
+
+        scanned, encoder = self.features, self._resources.encoder
+        return self._tool(
+            "lesion_extent",
+            lambda: lesion_extent(self.slide, scanned, encoder, tissues, looks),
+            tissues=list(tissues),
+            looks=[r.model_dump() for r in looks],
+        )
 
     def read(self, region: Region) -> Image:
         """Pixels of a region at its mpp, the caller's own to write to."""

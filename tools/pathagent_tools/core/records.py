@@ -228,6 +228,12 @@ class Report(Frozen):
     limits: tuple[str, ...] = ()
     provenance: dict[str, Any] = Field(default={}, description="profile, model digests, prompt hashes, seed")
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows of a report."""
+        from pathagent_tools.core.notebook_html import report_html
+
+        return report_html(self)
+
 
 class Review(Frozen):
     """What a human decided about a draft."""
