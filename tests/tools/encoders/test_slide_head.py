@@ -16,7 +16,8 @@ DIM = 3
 
 def head(pooling: str = "mean", temperature: float = 1.0) -> SlideHead:
     settings = HeadSettings(
-        classes=("a", "b"), pooling=pooling, encoder="e", encoder_revision="1", dim=DIM, temperature=temperature,
+        classes=("a", "b"), pooling=pooling, encoder="e", encoder_revision="1", dim=DIM,
+        temperature=temperature,
     )  # fmt: skip
     arrays = {
         "centre": np.zeros(DIM, np.float32),
