@@ -83,6 +83,16 @@ def vlm(
     print(train(recipe or "vlm", out, minutes=minutes, tiles=tiles))
 
 
+@app.command("generator")
+def generator(
+    out: Out, recipe: Recipe = "generator", minutes: Minutes = None, tiles: Tiles = None
+) -> None:
+    """Train the image generator; prints the folder of the model."""
+    from pathagent_finetune.generator_train import train
+
+    print(train(recipe, out, minutes=minutes, tiles=tiles))
+
+
 @app.command("corpus")
 def corpus(
     table: Annotated[
