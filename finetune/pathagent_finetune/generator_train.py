@@ -29,7 +29,7 @@ from pathagent_tools.generators.weights import load_network, save_network
 log = logging.getLogger(__name__)
 
 RECIPE_DIGEST: Final = "recipe.sha256"
-VALIDATION_FIELDS: Final = 192
+VALIDATION_FIELDS: Final = 128
 STAGE_NAME: Final = "stage-{:d}"
 
 

@@ -66,18 +66,6 @@ class Batch:
         """The same on another device."""
         return Batch(**{k: v.to(device) for k, v in vars(self).items()})
 
-    def without_content(self) -> Batch:
-        """The same without words, dials and layout: the other end of guidance. Stain and reference stay."""
-        return Batch(
-            words=torch.zeros_like(self.words),
-            dials=torch.zeros_like(self.dials),
-            stain=self.stain,
-            mpp=self.mpp,
-            kind=self.kind,
-            maps=torch.zeros_like(self.maps),
-            reference=self.reference,
-        )
-
 
 class Generator(nn.Module):
     """Conditions and a U-Net. `forward` gives the estimate of the clean, normalised image."""
