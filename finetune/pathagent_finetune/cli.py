@@ -84,9 +84,7 @@ def vlm(
 
 
 @app.command("generator")
-def generator(
-    out: Out, recipe: Recipe = "generator", minutes: Minutes = None, tiles: Tiles = None
-) -> None:
+def generator(out: Out, recipe: Recipe = "generator", minutes: Minutes = None, tiles: Tiles = None) -> None:
     """Train the image generator; prints the folder of the model."""
     from pathagent_finetune.generator_train import train
 

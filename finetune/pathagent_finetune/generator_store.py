@@ -107,9 +107,7 @@ def _render_shard(shard: int, *, folder: Path, first_seed: int, px: int, split: 
         shutil.rmtree(part)
 
 
-def build(
-    folder: Path, tiles: TileSet, *, px: int, split: Split = "train", workers: int = 1
-) -> FieldStore:
+def build(folder: Path, tiles: TileSet, *, px: int, split: Split = "train", workers: int = 1) -> FieldStore:
     """Render `tiles.count` fields (rounded up to whole shards) into `folder` and open the store."""
     folder.mkdir(parents=True, exist_ok=True)
     shards = range(-(-tiles.count // SHARD))

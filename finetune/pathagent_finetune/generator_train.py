@@ -114,9 +114,7 @@ class _Work:
         held = FieldBatches(stores["validation"], net)
         rng = np.random.default_rng(plan.seed)
         chosen = np.linspace(0, len(stores["validation"]) - 1, VALIDATION_FIELDS).astype(np.int64)
-        self.held = [
-            held.draw(chosen[i : i + plan.batch], rng) for i in range(0, len(chosen), plan.batch)
-        ]
+        self.held = [held.draw(chosen[i : i + plan.batch], rng) for i in range(0, len(chosen), plan.batch)]
 
     def loss(self, step: int) -> tuple[Tensor, Metrics]:
         """The loss of one batch, drawn from (seed, stage, step); the average follows the last step."""
@@ -137,7 +135,7 @@ class _Work:
 
     @torch.inference_mode()
     def evaluate(self) -> Metrics:
-        """Loss of the averaged weights on validation fields, at fixed noise, by reference kind none or any."""
+        """Loss of the averaged weights on validation fields at fixed noise, with and without reference."""
         generator = torch.Generator().manual_seed(self.plan.seed)
         free: list[float] = []
         led: list[float] = []
@@ -155,9 +153,7 @@ class _Work:
         }
 
 
-def _network(
-    plan: GeneratorRecipe, number: int, out: Path, store: generator_store.FieldStore
-) -> Generator:
+def _network(plan: GeneratorRecipe, number: int, out: Path, store: generator_store.FieldStore) -> Generator:
     if number and (out / "model").is_dir():
         return load_network(out / "model").train()
     sample = store.stack("images", np.arange(0, len(store), 20)).reshape(-1, 3) / 255.0

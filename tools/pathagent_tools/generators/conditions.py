@@ -154,7 +154,7 @@ class Conditions:
 
 
 def stain_code(images: NDArray[np.uint8]) -> tuple[float, ...] | None:
-    """Nine numbers of tissue [..., h, w, 3]: mean, deviation and 95th percentile of optical density (R, G, B).
+    """Nine numbers of tissue [..., 3]: mean, deviation and 95th percentile of optical density (R, G, B).
 
     None where hardly any pixel is tissue.
     """

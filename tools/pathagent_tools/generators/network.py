@@ -35,7 +35,7 @@ FOLD: Final = 4
 FOLDED: Final = FOLD * FOLD
 PICTURE: Final = 3 * FOLDED
 MAP_CHANNELS: Final = 2 * FOLDED + len(LABELS) + 3 + 2
-"""Nuclei and membranes folded, label shares, cos 2θ, sin 2θ and presence of fibres, layout and nuclei given."""
+"""Nuclei and membranes folded, label shares, cos 2θ, sin 2θ, presence of fibres, of layout, of nuclei."""
 INPUT_CHANNELS: Final = PICTURE + PICTURE + FOLDED + 1 + MAP_CHANNELS
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -60,11 +61,15 @@ def sample(
 
 
 def euler(
-    generator: ImageGenerator, x: Any, conditions: Sequence[Conditions], sampling: Sampling, start: float = 0.0
+    generator: ImageGenerator,
+    x: Any,
+    conditions: Sequence[Conditions],
+    sampling: Sampling,
+    start: float = 0.0,
 ) -> Any:
     """Integrate the flow from x at time `start` to the image."""
     times = sampling.times(start)
-    for now, later in zip(times[:-1], times[1:], strict=True):
+    for now, later in pairwise(times):
         clean = guided(generator, x, float(now), conditions, sampling.guidance)
         noise = (x - now * clean) / (1 - now)
         x = later * clean + (1 - later) * noise

@@ -117,7 +117,7 @@ def sample_tile(
 
 
 def mini_world(rng: np.random.Generator, field_um: float) -> tuple[Plan, str]:
-    """(plan, theme) of a small world whose field (0, 0) … (field_um, field_um) µm is balanced over findings."""
+    """(plan, theme) of a small world whose field (0, 0) … (field_um, field_um) µm shows drawn findings."""
     weights = np.array([t[0] for t in _THEMES])
     _, zone, family, grade = _THEMES[int(rng.choice(len(_THEMES), p=weights / weights.sum()))]
     acellular = family == "mucin"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -22,25 +23,42 @@ _DAYS: Final = 3650
 
 def signed(data: bytes, mime: str, *, title: str, made_by: str, record: dict[str, Any]) -> bytes:
     """The file `data` with a manifest in it. `record` (seed, task, request) stands there as an assertion."""
+    target = io.BytesIO()
+    _sign(io.BytesIO(data), target, mime, title=title, made_by=made_by, record=record, apart=False)
+    return target.getvalue()
+
+
+def manifest_for(path: Path, mime: str, *, title: str, made_by: str, record: dict[str, Any]) -> bytes:
+    """The manifest of a file that stays as it is, to lie beside it."""
+    with path.open("rb") as source, tempfile.TemporaryFile() as nowhere:
+        return _sign(source, nowhere, mime, title=title, made_by=made_by, record=record, apart=True)
+
+
+def _sign(
+    source: Any, target: Any, mime: str, *, title: str, made_by: str, record: dict[str, Any], apart: bool
+) -> bytes:
     import c2pa
 
+    created = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE}
     manifest = {
         "claim_generator_info": [{"name": "PathAgent", "version": made_by}],
         "title": title,
         "assertions": [
-            {
-                "label": "c2pa.actions",
-                "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE}]},
-            },
+            {"label": "c2pa.actions", "data": {"actions": [created]}},
             {"label": "org.pathagent.synthetic", "data": record},
         ],
     }
     chain, key = certificates()
     info = c2pa.C2paSignerInfo(b"es256", chain, key, None)
-    target = io.BytesIO()
-    with c2pa.Signer.from_info(info) as signer, c2pa.Builder(json.dumps(manifest)) as builder:
-        builder.sign(signer, mime, io.BytesIO(data), target)
-    return target.getvalue()
+    settings = c2pa.Settings.from_dict({"builder": {"thumbnail": {"enabled": False}}})
+    with (
+        c2pa.Signer.from_info(info) as signer,
+        c2pa.Context(settings) as context,
+        c2pa.Builder(json.dumps(manifest), context) as builder,
+    ):
+        if apart:
+            builder.set_no_embed()
+        return bytes(builder.sign(signer, mime, source, target))
 
 
 def manifest_of(data: bytes, mime: str, *, sidecar: Path | None = None) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+from pydantic import Field
 
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
@@ -27,7 +28,7 @@ class Marks(Frozen):
     found: tuple[Mark, ...]
     watermark_bits: int
     intact: bool | None = None
-    record: dict[str, Any] = {}
+    record: dict[str, Any] = Field(default={})
 
     @property
     def synthetic(self) -> bool:
