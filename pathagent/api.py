@@ -40,6 +40,7 @@ def draft_report(
     vlm_url: str | None = None,
     vlm_model: str | None = None,
     review: Literal["none", "required"] = "none",
+    illustrate: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -50,6 +51,7 @@ def draft_report(
     the tools. mpp: µm per level-0 pixel, wins over metadata. mpp_csv: CSV with columns `wsi,mpp`.
     specimen: type whose required elements the report lists. budget: looks, tokens, seconds. out: folder to
     write (see `force`); None writes nothing. vlm, encoder: models to use instead of the profile's.
+    illustrate: let synthetic images be drawn where they help; marked, apart, never evidence (slower).
     review: 'required' stops before the end; go on with `resume_review`. progress: called with each event.
 
     Returns the report, which may be a stated abstention (`report.outcome`). The same case, models and seed

@@ -26,6 +26,7 @@ from pathagent_tools.core.records import (
     SlideRecord,
     Sufficiency,
 )
+from pathagent_tools.core.synthetic import SyntheticImage
 from pathagent_tools.core.vocabulary import Outcome
 
 DEFAULT_GOAL = "Draft a report."
@@ -57,6 +58,7 @@ class Case(Frozen):
     budget: Budget = Budget()
     seed: int = 0
     review: Literal["none", "required"] = "none"
+    illustrate: bool = False
 
 
 class Look(Frozen):
@@ -169,6 +171,10 @@ class State(InputState, total=False):
     """write, then verify with verdicts, then review with edits."""
     answer: str | None
     """write."""
+    illustrations: list[SyntheticImage]
+    """illustrate: records of marked files in the run's folder; no agent reads them, no claim may cite them."""
+    withheld: list[str]
+    """illustrate: what was drawn and not shown, and why, in words."""
     review: Review | None
     """review: what the human decided."""
     drafted: list[Claim]

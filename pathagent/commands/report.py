@@ -53,6 +53,10 @@ def report(
     review: Annotated[
         bool, typer.Option("--review", help="Pause for a human decision: pathagent review.")
     ] = False,
+    illustrate: Annotated[
+        bool,
+        typer.Option("--illustrate", help="Draw marked synthetic images where they help (slower)."),
+    ] = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -78,6 +82,7 @@ def report(
             vlm_url=vlm_url,
             vlm_model=vlm_model,
             review="required" if review else "none",
+            illustrate=illustrate,
             force=force,
             progress=progress,
         )

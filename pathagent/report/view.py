@@ -23,6 +23,7 @@ from pathagent_tools.core.records import (
     Report,
     SlideRecord,
 )
+from pathagent_tools.core.synthetic import SyntheticImage
 
 _LABEL: Final = 0.042
 _SMALLEST_BOX: Final = 0.014
@@ -122,6 +123,7 @@ class View:
     set_aside: tuple[ClaimView, ...]
     basis: str
     provenance: tuple[tuple[str, str], ...]
+    illustrations: tuple[tuple[SyntheticImage, bytes], ...] = ()
 
     def anchor(self, claim: str) -> str:
         """Where on the page a claim stands: the heads of the page have their own names."""
@@ -142,8 +144,17 @@ class View:
         return self.report.outcome in _MORPHOLOGY
 
 
-def view_of(report: Report, images: Mapping[str, Image], overviews: Mapping[str, Overview]) -> View:
-    """The view of a report. images: evidence id → pixels looked at. overviews: slide id → whole slide."""
+def view_of(
+    report: Report,
+    images: Mapping[str, Image],
+    overviews: Mapping[str, Overview],
+    illustrations: Mapping[str, bytes] | None = None,
+) -> View:
+    """The view of a report. images: evidence id → pixels looked at. overviews: slide id → whole slide.
+
+    illustrations: id → marked PNG; those that are not given are not shown.
+    """
+    drawn = illustrations or {}
     slides = tuple(_slide_view(record, report, overviews[record.id]) for record in report.slides)
     maps = {s.record.id: s.map for s in slides}
     records = {s.id: s for s in report.slides}
@@ -167,6 +178,7 @@ def view_of(report: Report, images: Mapping[str, Image], overviews: Mapping[str,
         set_aside=tuple(c for c in rest if not c.stands),
         basis=_basis(report),
         provenance=tuple(_flat(report.provenance)),
+        illustrations=tuple((i, drawn[i.id]) for i in report.illustrations if i.id in drawn),
     )
 
 

@@ -7,11 +7,11 @@ is kept. Outside the area every pixel is the region's own.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.protocols import Image, SlideEncoder
@@ -34,22 +34,27 @@ class CounterfactualRequest(Words):
 
     source: Source
     seed: Seed = 0
-    reason: str = Field(default="asked for by the user")
 
 
 def draw_counterfactual(studio: Studio, request: CounterfactualRequest) -> Drawn:
+    """`edit_towards` of what the request names. Its errors, and those of the source."""
+    image = request.source.read(studio.generator.px)
+    drawn = edit_towards(studio, image, request.slots(), mpp=request.source.mpp, seed=request.seed)
+    told = {**drawn.request, "source": request.source.model_dump(mode="json")}
+    return replace(drawn, request=told)
+
+
+def edit_towards(studio: Studio, image: Image, words: dict[str, str], *, mpp: float, seed: int) -> Drawn:
     """Region, edit, difference; `numbers` has the scores before and after, and whether the verdict moved.
 
     UserError where the words name no tissue that the encoder can tell, or the region shows it already.
     """
     from pathagent_tools.encoders.reading import class_keys
 
-    words, px = request.slots(), studio.generator.px
-    goal = targets(words)
+    px, goal = studio.generator.px, targets(words)
     if not {"tissue", "architecture"} & words.keys() or not goal:
         raise UserError("Say which diagnosis the edit should move to, e.g. --tissue 'benign epithelium'.")
-    image = _square(request.source.read(px), px)
-    mpp = request.source.mpp
+    image = _square(image, px)
     keys = class_keys()
     before = class_scores(studio.encoder, [image], mpp)
     if before is None:
@@ -60,8 +65,8 @@ def draw_counterfactual(studio: Studio, request: CounterfactualRequest) -> Drawn
     if verdict in goal:
         raise UserError(f"The encoder reads this region as {verdict!r} already: ask for another diagnosis.")
     weight = influence(studio.encoder, image, mpp, keys.index(verdict))
-    found = _smallest(studio, request, image, weight, words, [keys.index(g) for g in goal])
-    edited, after, area = found
+    told = Conditions(words=words, stain=stain_code(image), mpp=mpp)
+    edited, after, area = _smallest(studio, told, image, weight, [keys.index(g) for g in goal], seed)
     moved = keys[int(after.argmax())] in goal
     difference = difference_map(image, edited)
     claims: dict[str, str] = {k: v for k, v in words.items() if k in ("tissue", "architecture")}
@@ -85,8 +90,8 @@ def draw_counterfactual(studio: Studio, request: CounterfactualRequest) -> Drawn
             f"difference; {numbers['area']:.0%} of the field was drawn anew",
         ),
         words=({}, claims, {}),
-        request={"words": words, "source": request.source.model_dump(mode="json")},
-        seed=request.seed,
+        request={"words": words},
+        seed=seed,
         mpp=mpp,
         synthetic=(False, True, False),
         read_back=((), read_back(studio.encoder, [edited], [claims], mpp)[0], ()),
@@ -119,21 +124,20 @@ def influence(encoder: SlideEncoder, image: Image, mpp: float, verdict: int) -> 
 
 def _smallest(
     studio: Studio,
-    request: CounterfactualRequest,
+    told: Conditions,
     image: Image,
     weight: NDArray[np.float32],
-    words: dict[str, str],
     goal: list[int],
+    seed: int,
 ) -> tuple[Image, NDArray[np.float32], NDArray[np.bool_]]:
     """(edited, its scores, area) of the smallest area that moves the verdict, else of the nearest miss."""
-    code, mpp = stain_code(image), request.source.mpp
     best: tuple[float, Image, NDArray[np.float32], NDArray[np.bool_]] | None = None
     for share in SHARES:
         area = weight >= np.quantile(weight, 1 - share)
-        told = Conditions(words=words, stain=code, reference=Reference(image, ~area, "lesion"), mpp=mpp)
-        seeds = [request.seed * 1009 + i for i in range(TRIES)]
-        edits = [blend(image, new, area) for new in studio.draw([told] * TRIES, seeds)]
-        scores = class_scores(studio.encoder, edits, mpp)
+        here = told.but(reference=Reference(image, ~area, "lesion"))
+        seeds = [seed * 1009 + i for i in range(TRIES)]
+        edits = [blend(image, new, area) for new in studio.draw([here] * TRIES, seeds)]
+        scores = class_scores(studio.encoder, edits, told.mpp)
         assert scores is not None
         for edited, score in zip(edits, scores, strict=True):
             if int(score.argmax()) in goal:
