@@ -172,7 +172,7 @@ class State(InputState, total=False):
     answer: str | None
     """write."""
     illustrations: list[SyntheticImage]
-    """illustrate: records of marked files in the run's folder; no agent reads them, no claim may cite them."""
+    """illustrate: records of marked files; no agent reads them, no claim may cite them."""
     withheld: list[str]
     """illustrate: what was drawn and not shown, and why, in words."""
     review: Review | None

@@ -172,7 +172,7 @@ def coarse(image: Tensor, factor: int) -> Tensor:
     return F.interpolate(small, scale_factor=factor, mode="bilinear", align_corners=False)[0]
 
 
-def turned(array: NDArray[np.uint8], turn: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def turned(array: NDArray[Any], turn: NDArray[np.bool_]) -> NDArray[Any]:
     """A map or picture mirrored left-right, mirrored top-bottom, transposed, as `turn` says."""
     array = array[:, ::-1] if turn[0] else array
     array = array[::-1] if turn[1] else array
@@ -181,7 +181,7 @@ def turned(array: NDArray[np.uint8], turn: NDArray[np.bool_]) -> NDArray[np.uint
 
 def turned_angles(angles: NDArray[np.float64], turn: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Directions (radians) of a field that is turned about like `turned`."""
-    angles = turned(angles, turn)  # type: ignore[arg-type]
+    angles = turned(angles, turn)
     if turn[0] != turn[1]:
         angles = -angles
     return np.mod(np.pi / 2 - angles if turn[2] else angles, np.pi).astype(np.float32)

@@ -95,7 +95,8 @@ def flow_loss(net: Generator, clean: Tensor, batch: Batch, t: Tensor, noise: Ten
     when = t.view(-1, 1, 1, 1)
     x = when * clean + (1 - when) * noise
     weight = (when**2 + (1 - when) ** 2) / (1 - when) ** 2
-    return ((net(x, t, batch) - clean) ** 2 * weight).mean((1, 2, 3))
+    errors: Tensor = ((net(x, t, batch) - clean) ** 2 * weight).mean((1, 2, 3))
+    return errors
 
 
 class _Work:

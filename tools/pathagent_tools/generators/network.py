@@ -96,7 +96,7 @@ class Generator(nn.Module):
         self.kind = nn.Embedding(len(REFERENCE_KINDS), width)
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         for table in [*self.words, self.kind]:
-            nn.init.normal_(table.weight, std=0.3)  # type: ignore[arg-type]
+            nn.init.normal_(table.weight, std=0.3)
 
     def embed(self, batch: Batch) -> Tensor:
         """[n, width]: everything that has no place in the image."""

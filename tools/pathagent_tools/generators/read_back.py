@@ -31,7 +31,7 @@ SHOWS: Final[dict[str, tuple[str, str]]] = {
 GRADES: Final = ("low", "intermediate", "high")
 
 
-def fields_for(encoder: SlideEncoder, images: Sequence[Image], mpp: float) -> Images | None:
+def fields_for(encoder: SlideEncoder, images: Sequence[Image] | Images, mpp: float) -> Images | None:
     """The middles of images as tiles of the encoder; None where an image shows less than one tile."""
     import cv2
 
@@ -48,7 +48,7 @@ def fields_for(encoder: SlideEncoder, images: Sequence[Image], mpp: float) -> Im
     return np.stack(tiles)
 
 
-def class_scores(encoder: SlideEncoder, images: Sequence[Image], mpp: float) -> NDArray[np.float32] | None:
+def class_scores(encoder: SlideEncoder, images: Sequence[Image] | Images, mpp: float) -> NDArray[np.float32] | None:
     """[n, classes] of `reading.class_keys()`; None where the images show less than one tile."""
     from pathagent_tools.encoders.reading import zero_shot
 
@@ -66,7 +66,7 @@ def targets(words: Mapping[str, str]) -> list[str]:
 
 
 def read_back(
-    encoder: SlideEncoder, images: Sequence[Image], words: Sequence[Mapping[str, str]], mpp: float
+    encoder: SlideEncoder, images: Sequence[Image] | Images, words: Sequence[Mapping[str, str]], mpp: float
 ) -> list[tuple[ReadBack, ...]]:
     """For each image what it claims and what is found: tissue, and grade where tumour was asked for.
 

@@ -84,7 +84,8 @@ def sample_field(
     if kind == "lesion" and other is None:
         kind = "artifact"
     image, labels = _picture(plan, px, mpp, stain, scanner, ())
-    partner_plan, marks, other_stain, other_scanner = plan, (), stain, scanner
+    partner_plan, other_stain, other_scanner = plan, stain, scanner
+    marks: tuple[Artifact, ...] = ()
     if kind == "stain":
         other_scanner, other_stain = _slide_of(int(rng.integers(1 << 30)), stream, split)
     elif kind == "artifact":

@@ -125,7 +125,7 @@ def _window(
     told = conditions.but(layout=layouts.window(x, y, size))
     noise = place_noise(seed, x, y, size)
     x0 = euler(studio.generator, torch.from_numpy(noise)[None], [told], studio.sampling)
-    return studio.generator.decode(x0)[0].astype(np.float32)
+    return np.asarray(studio.generator.decode(x0)[0], np.float32)
 
 
 def place_noise(seed: int, x: int, y: int, size: int) -> NDArray[np.float32]:
@@ -154,7 +154,7 @@ def class_colours(labels: NDArray[np.uint8]) -> Image:
         ],
         np.uint8,
     )  # fmt: skip
-    return colours[labels]
+    return np.asarray(colours[labels])
 
 
 def _window_size(px: int, width: int, height: int) -> int:
