@@ -61,10 +61,9 @@ def test_every_phrase_of_the_table_sets_words_of_the_vocabulary() -> None:
 @pytest.mark.parametrize(
     ("prompt", "said"),
     [
-        (
-            "High-grade solid carcinoma, pale stain",
-            {"tissue": "invasive tumour", "architecture": "solid nests", "nuclear_grade": "high", "stain": "pale"},
-        ),
+        ("High-grade solid carcinoma, pale stain",
+            {"tissue": "invasive tumour", "architecture": "solid nests", "nuclear_grade": "high",
+             "stain": "pale"}),
         ("a field of normal glands", {"tissue": "benign epithelium", "architecture": "regular glands"}),
         ("tumour with many mitoses", {"tissue": "invasive tumour", "mitoses": "many"}),
         ("adenocarcinoma, grade 2", {"tissue": "invasive tumour", "architecture": "irregular glands",

@@ -20,7 +20,13 @@ from pathagent_tools.generators.marking.writing import Origin, write_synthetic
 from pathagent_tools.phantom.field import sample_field
 
 ORIGIN = Origin(
-    task="patches", title="a test", reason="a test", request={"words": {}}, seed=7, generator="g", revision="r"
+    task="patches",
+    title="a test",
+    reason="a test",
+    request={"words": {}},
+    seed=7,
+    generator="g",
+    revision="r",
 )
 
 

@@ -48,7 +48,9 @@ def fields_for(encoder: SlideEncoder, images: Sequence[Image] | Images, mpp: flo
     return np.stack(tiles)
 
 
-def class_scores(encoder: SlideEncoder, images: Sequence[Image] | Images, mpp: float) -> NDArray[np.float32] | None:
+def class_scores(
+    encoder: SlideEncoder, images: Sequence[Image] | Images, mpp: float
+) -> NDArray[np.float32] | None:
     """[n, classes] of `reading.class_keys()`; None where the images show less than one tile."""
     from pathagent_tools.encoders.reading import zero_shot
 
