@@ -190,7 +190,7 @@ def _maps(condition: Conditions, size: int) -> Tensor:
     if layout is None:
         return torch.zeros(MAP_CHANNELS, size // FOLD, size // FOLD)
     masks = [
-        None if m is None else torch.from_numpy(np.ascontiguousarray(m))
+        None if m is None else torch.from_numpy(np.array(m))
         for m in (layout.nuclei, layout.membranes, layout.fibres)
     ]
     labels = torch.from_numpy(np.ascontiguousarray(layout.labels).astype(np.int64))
@@ -201,7 +201,7 @@ def _reference(condition: Conditions, size: int, normalise: Any) -> Tensor:
     reference = condition.reference
     if reference is None:
         return torch.zeros(PICTURE + FOLDED + 1, size // FOLD, size // FOLD)
-    image = torch.from_numpy(np.ascontiguousarray(reference.image)).permute(2, 0, 1)[None]
-    known = torch.from_numpy(np.ascontiguousarray(reference.known)).float()
+    image = torch.from_numpy(np.array(reference.image)).permute(2, 0, 1)[None]
+    known = torch.from_numpy(np.array(reference.known)).float()
     picture = normalise(image)[0]
     return reference_tensor(picture * known if reference.kind == "holes" else picture, known)
