@@ -35,10 +35,11 @@ def publish(
 
     UserError where an image is too plain to hold its watermark; then nothing is written.
     """
-    vetting = vet(drawn, studio.generator)
+    vetting = vet(drawn, None if drawn.classical else studio.generator)
     origin = Origin(
         task=drawn.task, title=drawn.title, reason=reason, request=drawn.request, seed=drawn.seed,
-        generator=studio.generator.id, revision=studio.generator.revision,
+        generator=drawn.classical or studio.generator.id,
+        revision="" if drawn.classical else studio.generator.revision,
     )  # fmt: skip
     synthetic = drawn.synthetic or (True,) * len(drawn.images)
     found = drawn.read_back or ((),) * len(drawn.images)

@@ -19,8 +19,8 @@ class Drawn:
     """The images of one task, in memory only: `publishing.publish` is what writes them, marked.
 
     images and captions go together; `words` what each claims to show, empty where it claims nothing.
-    whole: leaves as files of their own where large enough, not on one sheet. numbers: what was measured on
-    the way (scores before and after, similarity), for the record. columns: of the sheet.
+    numbers: what was measured on the way (scores before and after, similarity), for the record. columns: of
+    the sheet. classical: the method, where no generator was asked.
     """
 
     task: str
@@ -35,7 +35,7 @@ class Drawn:
     read_back: tuple[tuple[ReadBack, ...], ...] = ()
     numbers: dict[str, Any] = field(default_factory=dict)
     columns: int | None = None
-    whole: bool = False
+    classical: str = ""
 
 
 class Studio:

@@ -49,15 +49,18 @@ class Vetting(Frozen):
     notes: tuple[str, ...] = ()
 
 
-def vet(drawn: Drawn, generator: ImageGenerator) -> Vetting:
-    """Vet the synthetic images of a set; what was given (an example, a layout) is left out."""
+def vet(drawn: Drawn, generator: ImageGenerator | None) -> Vetting:
+    """Vet the synthetic images of a set; what was given (an example, a layout) is left out.
+
+    generator: None where a classical method made them, which has no training fields to copy.
+    """
     synthetic = drawn.synthetic or (True,) * len(drawn.images)
     found = drawn.read_back or ((),) * len(drawn.images)
     chosen = [i for i, is_synthetic in enumerate(synthetic) if is_synthetic]
     images = [drawn.images[i] for i in chosen]
-    library = training_thumbnails(generator)
+    library = training_thumbnails(generator) if generator is not None else None
     notes = []
-    if library is None:
+    if library is None and generator is not None:
         notes.append("no training thumbnails ship with this generator: copies were not looked for")
     if drawn.mpp > 1.02:
         notes.append(f"nuclei are not measured at {drawn.mpp:g} um per px")

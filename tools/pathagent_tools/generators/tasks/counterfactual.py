@@ -38,8 +38,10 @@ class CounterfactualRequest(Words):
 
 def draw_counterfactual(studio: Studio, request: CounterfactualRequest) -> Drawn:
     """`edit_towards` of what the request names. Its errors, and those of the source."""
-    image = request.source.read(studio.generator.px)
-    drawn = edit_towards(studio, image, request.slots(), mpp=request.source.mpp, seed=request.seed)
+    words = request.slots()
+    check_goal(words)
+    image = request.source.read()
+    drawn = edit_towards(studio, image, words, mpp=request.source.mpp, seed=request.seed)
     told = {**drawn.request, "source": request.source.model_dump(mode="json")}
     return replace(drawn, request=told)
 
@@ -51,9 +53,7 @@ def edit_towards(studio: Studio, image: Image, words: dict[str, str], *, mpp: fl
     """
     from pathagent_tools.encoders.reading import class_keys
 
-    px, goal = studio.generator.px, targets(words)
-    if not {"tissue", "architecture"} & words.keys() or not goal:
-        raise UserError("Say which diagnosis the edit should move to, e.g. --tissue 'benign epithelium'.")
+    px, goal = studio.generator.px, check_goal(words)
     image = _square(image, px)
     keys = class_keys()
     before = class_scores(studio.encoder, [image], mpp)
@@ -98,6 +98,14 @@ def edit_towards(studio: Studio, image: Image, words: dict[str, str], *, mpp: fl
         numbers=numbers,
         columns=3,
     )
+
+
+def check_goal(words: dict[str, str]) -> list[str]:
+    """The encoder's classes that the words name. UserError where they name none."""
+    goal = targets(words)
+    if not {"tissue", "architecture"} & words.keys() or not goal:
+        raise UserError("Say which diagnosis the edit should move to, e.g. --tissue 'benign epithelium'.")
+    return goal
 
 
 def influence(encoder: SlideEncoder, image: Image, mpp: float, verdict: int) -> NDArray[np.float32]:

@@ -52,6 +52,7 @@ def draw_restored(studio: Studio, request: RestoreRequest) -> Drawn:
             np.array_equal(image[~mask], restored[~mask])
         )},
         columns=2,
+        classical="" if request.method == "generator" else request.method,
     )  # fmt: skip
 
 

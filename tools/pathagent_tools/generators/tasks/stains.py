@@ -49,6 +49,7 @@ def draw_stained(studio: Studio, request: StainRequest) -> Drawn:
             "stain_distance_after": round(stain_distance(result, reference), 4),
         },
         columns=3,
+        classical="" if request.method == "generator" else request.method,
     )
 
 
