@@ -32,7 +32,7 @@ TREATMENTS = ("JPEG 75", "10 % cut from each side", "0.75 x")
 
 
 def marks(n: int) -> dict[str, Any]:
-    """Watermarks on `n` phantom fields of 256 px: found, found after each treatment, refused, false alarms."""
+    """Watermarks on `n` fields of 256 px: found, found after each treatment, refused, false alarms."""
     found, after, refused, bits = 0, dict.fromkeys(TREATMENTS, 0), 0, []
     for seed in range(n):
         image = sample_field(70_000 + seed, px=256, mpp=1.0, partner="stain").image

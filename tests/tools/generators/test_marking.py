@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import io
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from pathagent_tools.core.protocols import Image
 from pathagent_tools.core.synthetic import SyntheticImage
 from pathagent_tools.generators.marking import watermark
 from pathagent_tools.generators.marking.band import has_band, with_band
+from pathagent_tools.generators.marking.provenance import manifest_of
 from pathagent_tools.generators.marking.verify import verify
 from pathagent_tools.generators.marking.writing import Origin, write_synthetic
 from pathagent_tools.phantom.field import sample_field
@@ -68,13 +71,9 @@ def test_an_altered_file_says_so(written: tuple[Path, SyntheticImage], tmp_path:
     data = bytearray(written[0].read_bytes())
     end = data.rindex(b"IDAT")
     data[end + 200] ^= 1
-    import zlib
-
     length = int.from_bytes(data[end - 4 : end], "big")
     data[end + 4 + length : end + 8 + length] = zlib.crc32(data[end : end + 4 + length]).to_bytes(4, "big")
-    from pathagent_tools.generators.marking.provenance import manifest_of
-
-    manifest = manifest_of(bytes(data), "image/png")
+    manifest = manifest_of(io.BytesIO(bytes(data)), "image/png")
     assert manifest is not None and not manifest["intact"]
 
 

@@ -34,8 +34,14 @@ def require_extra() -> None:
         )
 
 
-def load_generator(name: str = "embedded") -> ImageGenerator:
-    """The generator of that name. UserError: unknown name, missing weights or packages."""
+def load_generator(
+    name: str = "embedded", *, lora: Path | None = None, controlnet: Path | None = None
+) -> ImageGenerator:
+    """The generator of that name: `embedded`, `local-dir:/path` or a plug-in's.
+
+    A folder with a `model_index.json` is a Stable-Diffusion-class pipeline, to which lora and controlnet
+    may be added. UserError: unknown name, missing weights or packages.
+    """
     for entry in entry_points(group=GROUP, name=name):
         loaded: ImageGenerator = entry.load()()
         return loaded
@@ -45,7 +51,12 @@ def load_generator(name: str = "embedded") -> ImageGenerator:
     if name == "embedded":
         return EmbeddedGenerator(EMBEDDED_FOLDER)
     if name.startswith(_LOCAL):
-        return EmbeddedGenerator(Path(name.removeprefix(_LOCAL)).expanduser())
+        folder = Path(name.removeprefix(_LOCAL)).expanduser()
+        from pathagent_tools.generators.latent_pipeline import INDEX, LatentGenerator
+
+        if (folder / INDEX).is_file():
+            return LatentGenerator(folder, lora=lora, controlnet=controlnet)
+        return EmbeddedGenerator(folder)
     close = difflib.get_close_matches(name, generator_names(), n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     known = ", ".join([*generator_names(), f"{_LOCAL}/path"])

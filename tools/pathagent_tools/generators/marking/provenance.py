@@ -12,7 +12,7 @@ import os
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from pathagent_tools.core.files import write_bytes_atomic
 
@@ -61,7 +61,7 @@ def _sign(
         return bytes(builder.sign(signer, mime, source, target))
 
 
-def manifest_of(data: bytes, mime: str, *, sidecar: Path | None = None) -> dict[str, Any] | None:
+def manifest_of(file: BinaryIO, mime: str, *, sidecar: Path | None = None) -> dict[str, Any] | None:
     """The active manifest of a file: `synthetic`, `intact`, `record`; None where it has none.
 
     sidecar: a file that holds the manifest where the image itself has none.
@@ -70,7 +70,7 @@ def manifest_of(data: bytes, mime: str, *, sidecar: Path | None = None) -> dict[
 
     apart = sidecar.read_bytes() if sidecar is not None and sidecar.is_file() else None
     try:
-        with c2pa.Reader(mime, io.BytesIO(data), manifest_data=apart) as reader:
+        with c2pa.Reader(mime, file, manifest_data=apart) as reader:
             active = reader.get_active_manifest() or {}
             state = str(reader.get_validation_state())
             problems = reader.get_validation_results() or {}
