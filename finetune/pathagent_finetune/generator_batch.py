@@ -163,6 +163,8 @@ def draw_holes(px: int, rng: np.random.Generator) -> NDArray[np.bool_]:
             holes |= np.abs(v + 0.002 * u * u) < 0.4 * b
         else:
             holes |= u > 0.2 * px
+    if not holes.any():
+        holes[px // 4 : px // 2, px // 4 : px // 2] = True
     return holes
 
 

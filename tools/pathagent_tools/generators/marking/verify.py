@@ -103,10 +103,10 @@ def _corner(path: Path) -> tuple[Image, str, str] | None:
     try:
         with tifffile.TiffFile(path) as tiff:
             tag = tiff.pages[0].tags.get(_XMP_TAG)
+            packet = "" if tag is None else bytes(tag.value).decode("utf-8", "replace")
         with openslide.OpenSlide(path) as slide:
             size = tuple(min(side, _WINDOW_PX) for side in slide.dimensions)
             pixels = np.asarray(slide.read_region((0, 0), 0, size).convert("RGB"))
     except (tifffile.TiffFileError, openslide.OpenSlideError):
         return None
-    packet = "" if tag is None else bytes(tag.value).decode("utf-8", "replace")
     return pixels, "TIFF", packet
