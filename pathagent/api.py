@@ -42,6 +42,7 @@ def draft_report(
     vlm_model: str | None = None,
     review: Literal["none", "required"] = "none",
     navigation: Navigation = "agent",
+    illustrate: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -53,7 +54,8 @@ def draft_report(
     specimen: type whose required elements the report lists. budget: looks, tokens, seconds. out: folder to
     write (see `force`); None writes nothing. vlm, encoder: models to use instead of the profile's.
     review: 'required' stops before the end; go on with `resume_review`. navigation: 'agent', or a simpler
-    way of looking to compare it with. progress: called with each event.
+    way of looking to compare it with. illustrate: let synthetic images be drawn where they help; marked,
+    apart, never evidence (slower). progress: called with each event.
 
     Returns the report, which may be a stated abstention (`report.outcome`). The same case, models and seed
     give the same report. A run that was killed resumes with the same call.

@@ -29,6 +29,7 @@ from pathagent.commands import (
     demo,
     doctor,
     encode,
+    generate,
     models,
     phantom,
     report,
@@ -93,6 +94,7 @@ app.command("ask")(ask.ask)
 app.command("batch")(batch.batch)
 app.command("encode")(encode.encode)
 app.command("review")(review.review)
+app.add_typer(generate.app, name="generate")
 app.add_typer(slide.app, name="slide")
 app.add_typer(cases.app, name="cases")
 app.add_typer(phantom.app, name="phantom")

@@ -28,6 +28,7 @@ from pathagent_tools.core.errors import ModelUnavailableError
 from pathagent_tools.core.records import Report, Review
 
 OVERVIEW_PX = 1400
+SYNTHETIC = "synthetic"
 
 
 @dataclass
@@ -69,7 +70,7 @@ def draft(
     with runs.locked(folder):
         runs.save_record(folder, record)
         log = EventLog(folder / "events.jsonl", sink=lambda event: get_stream_writer()(event))
-        resources.events = log
+        resources.events, resources.work = log, folder
         with runs.open_saver(folder, lambda task: log.keep(Saved(task=task))) as saver:
             graph = build_graph(resources, saver)
             yield from _advance(graph, resources, _config(key, resources), decided, begin)
@@ -183,8 +184,17 @@ def _write(
         run=run_record(resources, state, outcome.run),
         pairs=pairs_of(state, outcome.run),
         tiles=tiles,
+        illustrations=_illustrations(resources, report),
         force=force,
     )
+
+
+def _illustrations(resources: Resources, report: Report) -> dict[str, bytes]:
+    """Id → the marked file as the illustrate agent wrote it into the run's folder."""
+    if resources.work is None:
+        return {}
+    folder = resources.work / SYNTHETIC
+    return {image.id: (folder / image.file).read_bytes() for image in report.illustrations}
 
 
 def run_record(resources: Resources, state: State, key: str) -> dict[str, Any]:

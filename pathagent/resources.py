@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pathagent_tools.encoders.closer import ClosePlaces
     from pathagent_tools.encoders.domain import DomainVerdict
     from pathagent_tools.encoders.scan import TileFeatures
+    from pathagent_tools.generators.protocol import ImageGenerator
+    from pathagent_tools.generators.studio import Studio
     from pathagent_tools.measure import StainMatrix
     from pathagent_tools.measure.extent import Extent
     from pathagent_tools.slides import Quality, Slide, Tissue
@@ -169,6 +171,8 @@ class Resources:
     vlm_url: str | None = None
     vlm_model: str | None = None
     run: str = ""
+    work: Path | None = None
+    given_generator: ImageGenerator | None = None
 
     def __post_init__(self) -> None:
         self._open: dict[str, OpenSlide] = {}
@@ -192,6 +196,15 @@ class Resources:
         from pathagent_tools.encoders.registry import load_encoder
 
         return load_encoder(self.profile.encoder)
+
+    @cached_property
+    def studio(self) -> Studio:
+        """What draws illustrations. UserError where its weights or packages are missing."""
+        from pathagent_tools.generators.registry import require_extra
+        from pathagent_tools.generators.studio import Studio
+
+        require_extra()
+        return Studio(self.given_generator, self.encoder)
 
     def slide(self, slide_id: str) -> OpenSlide:
         """The open slide of that id. SlideError where it cannot be opened, UserError where it changed."""

@@ -26,6 +26,7 @@ from pathagent_tools.core.records import (
     SlideRecord,
     Sufficiency,
 )
+from pathagent_tools.core.synthetic import SyntheticImage
 from pathagent_tools.core.vocabulary import Outcome
 
 DEFAULT_GOAL = "Draft a report."
@@ -64,6 +65,7 @@ class Case(Frozen):
     review: Literal["none", "required"] = "none"
     navigation: Navigation = "agent"
     places: tuple[Region, ...] = Field(default=(), description="where to look, if navigation is 'given'")
+    illustrate: bool = False
 
 
 class Look(Frozen):
@@ -176,6 +178,10 @@ class State(InputState, total=False):
     """write, then verify with verdicts, then review with edits."""
     answer: str | None
     """write."""
+    illustrations: list[SyntheticImage]
+    """illustrate: records of marked files; no agent reads them, no claim may cite them."""
+    withheld: list[str]
+    """illustrate: what was drawn and not shown, and why, in words."""
     review: Review | None
     """review: what the human decided."""
     drafted: list[Claim]

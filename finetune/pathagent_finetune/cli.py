@@ -90,6 +90,34 @@ def vlm(
     print(train(recipe or "vlm", out, minutes=minutes, tiles=tiles))
 
 
+@app.command("generator")
+def generator(out: Out, recipe: Recipe = "generator", minutes: Minutes = None, tiles: Tiles = None) -> None:
+    """Train the image generator; prints the folder of the model."""
+    from pathagent_finetune.generator_train import train
+
+    print(train(recipe, out, minutes=minutes, tiles=tiles))
+
+
+@app.command("generator-scores")
+def generator_scores(
+    out: Annotated[Path, typer.Argument(help="Training folder of a generator, with its `model`.")],
+    recipe: Recipe = "generator",
+    tiles: Tiles = None,
+    images: Annotated[int, typer.Option("--n", min=8, help="Images of the largest table.")] = 64,
+    part: Annotated[
+        list[str] | None, typer.Option("--part", help="Only this table (may be given several times).")
+    ] = None,
+) -> None:
+    """Measure a trained generator again and write the tables into its card; prints the card's path."""
+    from pathagent_finetune.generator_card import finish
+    from pathagent_finetune.generator_recipe import load_recipe
+    from pathagent_finetune.generator_train import render_fields
+
+    plan = load_recipe(recipe)
+    finish(plan, out / "model", render_fields(plan, tiles or out / "fields"), n=images, parts=part or ())
+    print(out / "model" / "card.json")
+
+
 @app.command("corpus")
 def corpus(
     table: Annotated[

@@ -70,6 +70,10 @@ def report(
     navigation: Annotated[
         Way, typer.Option("--navigation", help="How places are chosen: the agent, or a simpler way.")
     ] = Way.AGENT,
+    illustrate: Annotated[
+        bool,
+        typer.Option("--illustrate", help="Draw marked synthetic images where they help (slower)."),
+    ] = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -96,6 +100,7 @@ def report(
             vlm_model=vlm_model,
             review="required" if review else "none",
             navigation=navigation.value,
+            illustrate=illustrate,
             force=force,
             progress=progress,
         )

@@ -38,6 +38,8 @@ def _pictures(view: View, overview_px: int, field_px: int, quality: int) -> dict
         found[f"inset-{slide.record.id}"] = jpeg_uri(slide.map.rgb, max_px=_INSET_PX, quality=70)
     for name, field in view.fields.items():
         found[f"px-{name}"] = jpeg_uri(field.image, max_px=field_px, quality=quality)
+    for image, data in view.illustrations:
+        found[f"synthetic-{image.id}"] = f"data:image/png;base64,{base64.b64encode(data).decode()}"
     return found
 
 

@@ -24,6 +24,7 @@ from pathagent_tools.core.records import (
     Report,
     SlideRecord,
 )
+from pathagent_tools.core.synthetic import SyntheticImage
 
 _LABEL: Final = 0.042
 _SMALLEST_BOX: Final = 0.014
@@ -125,6 +126,7 @@ class View:
     set_aside: tuple[ClaimView, ...]
     basis: str
     provenance: tuple[tuple[str, str], ...]
+    illustrations: tuple[tuple[SyntheticImage, bytes], ...] = ()
 
     def anchor(self, claim: str) -> str:
         """Where on the page a claim stands: the heads of the page have their own names."""
@@ -150,11 +152,14 @@ def view_of(
     images: Mapping[str, Image],
     overviews: Mapping[str, Overview],
     tiles: Mapping[str, TileMap] | None = None,
+    illustrations: Mapping[str, bytes] | None = None,
 ) -> View:
     """The view of a report. images: evidence id → pixels looked at. overviews: slide id → whole slide.
 
-    tiles: slide id → what its scan saw, where that can be shown.
+    tiles: slide id → what its scan saw, where that can be shown. illustrations: id → marked PNG; those that
+    are not given are not shown.
     """
+    drawn = illustrations or {}
     slides = tuple(
         _slide_view(record, report, overviews[record.id], (tiles or {}).get(record.id))
         for record in report.slides
@@ -181,6 +186,7 @@ def view_of(
         set_aside=tuple(c for c in rest if not c.stands),
         basis=_basis(report),
         provenance=tuple(_flat(report.provenance)),
+        illustrations=tuple((i, drawn[i.id]) for i in report.illustrations if i.id in drawn),
     )
 
 
