@@ -12,7 +12,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 TOKENIZERS
 PYTEST := $(ONE_THREAD) .venv/bin/python -m pytest -rs
 WORKERS ?= 2
 
-.PHONY: setup demo test test-long test-browser test-vllm check format bench bench-batch bench-slides bench-vlm build clean
+.PHONY: setup demo test test-long test-browser test-vllm check format bench bench-batch bench-generators bench-slides bench-vlm build clean
 
 setup: .venv/.synced
 
@@ -21,7 +21,7 @@ setup: .venv/.synced
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
 
 .venv/.synced: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --locked --extra finetune --extra eval --extra fast --extra pdf --extra postgres --extra notebook
+	$(UV) sync --locked --extra finetune --extra eval --extra fast --extra pdf --extra postgres --extra notebook --extra generate
 	@touch $@
 
 demo: setup
@@ -63,6 +63,9 @@ bench-batch: setup
 
 bench-slides: setup
 	$(ONE_THREAD) .venv/bin/python tests/bench/slides_bench.py
+
+bench-generators: setup
+	$(ONE_THREAD) .venv/bin/python tests/bench/generators_bench.py
 
 bench-vlm: .venv-vllm/.synced
 	$(ONE_THREAD) .venv-vllm/bin/python tests/bench/vlm_bench.py

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pathagent.budget import Budget
 from pathagent.events import Event
-from pathagent.state import Case, SlideInput
+from pathagent.state import Case, Navigation, SlideInput
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.protocols import SlideEncoder, VisionLanguageModel
 from pathagent_tools.core.records import Report, Review
@@ -41,6 +41,8 @@ def draft_report(
     vlm_url: str | None = None,
     vlm_model: str | None = None,
     review: Literal["none", "required"] = "none",
+    navigation: Navigation = "agent",
+    illustrate: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -51,7 +53,9 @@ def draft_report(
     the tools. mpp: µm per level-0 pixel, wins over metadata. mpp_csv: CSV with columns `wsi,mpp`.
     specimen: type whose required elements the report lists. budget: looks, tokens, seconds. out: folder to
     write (see `force`); None writes nothing. vlm, encoder: models to use instead of the profile's.
-    review: 'required' stops before the end; go on with `resume_review`. progress: called with each event.
+    review: 'required' stops before the end; go on with `resume_review`. navigation: 'agent', or a simpler
+    way of looking to compare it with. illustrate: let synthetic images be drawn where they help; marked,
+    apart, never evidence (slower). progress: called with each event.
 
     Returns the report, which may be a stated abstention (`report.outcome`). The same case, models and seed
     give the same report. A run that was killed resumes with the same call.
@@ -209,6 +213,7 @@ def _events(
     options: Sequence[str] = (),
     **asked: Any,
 ) -> Iterator[Event]:
+    from pathagent.agents.simpler import check_navigation
     from pathagent.drafting import draft
     from pathagent.rules.synoptic import specimen_of
     from pathagent.runs import RunRecord
@@ -226,6 +231,7 @@ def _events(
         options=tuple(options),
         **asked,
     )
+    check_navigation(case)
     with _resources(
         case, profile, vlm=vlm, encoder=encoder, vlm_url=vlm_url, vlm_model=vlm_model
     ) as resources:

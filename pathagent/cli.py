@@ -25,9 +25,11 @@ from pathagent.commands import (
     ask,
     audit,
     batch,
+    cases,
     demo,
     doctor,
     encode,
+    generate,
     models,
     phantom,
     report,
@@ -92,7 +94,9 @@ app.command("ask")(ask.ask)
 app.command("batch")(batch.batch)
 app.command("encode")(encode.encode)
 app.command("review")(review.review)
+app.add_typer(generate.app, name="generate")
 app.add_typer(slide.app, name="slide")
+app.add_typer(cases.app, name="cases")
 app.add_typer(phantom.app, name="phantom")
 app.add_typer(models.app, name="models")
 app.add_typer(serve.app, name="serve")

@@ -28,6 +28,7 @@ from pathagent_tools.core.errors import ModelUnavailableError
 from pathagent_tools.core.records import Report, Review
 
 OVERVIEW_PX = 1400
+SYNTHETIC = "synthetic"
 
 
 @dataclass
@@ -69,7 +70,7 @@ def draft(
     with runs.locked(folder):
         runs.save_record(folder, record)
         log = EventLog(folder / "events.jsonl", sink=lambda event: get_stream_writer()(event))
-        resources.events = log
+        resources.events, resources.work = log, folder
         with runs.open_saver(folder, lambda task: log.keep(Saved(task=task))) as saver:
             graph = build_graph(resources, saver)
             yield from _advance(graph, resources, _config(key, resources), decided, begin)
@@ -161,11 +162,15 @@ def _write(
     if record.out is None or outcome.report is None:
         return None
     from pathagent.report import Overview, write_run
+    from pathagent.report.tile_map import scan_map
 
     report = outcome.report
-    overviews, bounds = {}, {}
+    overviews, bounds, tiles = {}, {}, {}
     for given in resources.case.slides:
-        slide = resources.slide(given.id).slide
+        opened = resources.slide(given.id)
+        slide = opened.slide
+        if state["reading"] == "read" and opened.scanned and resources.encoder_knows(given.id):
+            tiles[given.id] = scan_map(opened)
         rgb, level0_per_px = slide.thumbnail(OVERVIEW_PX)
         overviews[given.id] = Overview(rgb, level0_per_px)
         bounds[given.id] = slide.bounds[:2]
@@ -178,8 +183,18 @@ def _write(
         bounds=bounds,
         run=run_record(resources, state, outcome.run),
         pairs=pairs_of(state, outcome.run),
+        tiles=tiles,
+        illustrations=_illustrations(resources, report),
         force=force,
     )
+
+
+def _illustrations(resources: Resources, report: Report) -> dict[str, bytes]:
+    """Id → the marked file as the illustrate agent wrote it into the run's folder."""
+    if resources.work is None:
+        return {}
+    folder = resources.work / SYNTHETIC
+    return {image.id: (folder / image.file).read_bytes() for image in report.illustrations}
 
 
 def run_record(resources: Resources, state: State, key: str) -> dict[str, Any]:

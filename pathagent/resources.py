@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
     from pathagent_tools.core.geometry import Region
     from pathagent_tools.core.records import Measurement
+    from pathagent_tools.encoders.closer import ClosePlaces
     from pathagent_tools.encoders.domain import DomainVerdict
     from pathagent_tools.encoders.scan import TileFeatures
+    from pathagent_tools.generators.protocol import ImageGenerator
+    from pathagent_tools.generators.studio import Studio
     from pathagent_tools.measure import StainMatrix
     from pathagent_tools.measure.extent import Extent
     from pathagent_tools.slides import Quality, Slide, Tissue
@@ -103,13 +106,21 @@ class OpenSlide:
         """Whether the scan has been done; asking does not start it."""
         return "scan_slide" in self._made
 
-    def relevance(self, goal: str) -> NDArray[np.float32]:
-        """[N] in 0..1 per tile: likeness to the words of a question."""
+    @property
+    def close(self) -> ClosePlaces:
+        """The scan together with a closer one around its best places."""
+        from pathagent_tools.encoders.closer import scan_closer
+
+        return self._once(
+            "scan_closer", lambda: scan_closer(self.slide, self.features, self._resources.encoder)
+        )
+
+    def relevance(self, goal: str, *, close: bool = False) -> NDArray[np.float32]:
+        """[N] in 0..1 per tile: likeness to the words of a question. close: of both scans' tiles."""
         from pathagent_tools.encoders.reading import relevance
 
-        return self._tool(
-            "relevance", lambda: relevance(self.features.features, self._resources.encoder, goal), goal=goal
-        )
+        features = self.close.features if close else self.features.features
+        return self._tool("relevance", lambda: relevance(features, self._resources.encoder, goal), goal=goal)
 
     def lesion_extent(self, tissues: Sequence[str], looks: Sequence[Region]) -> Extent | None:
         """How large the lesion of these tissues under the looks is; None where the map shows none there."""
@@ -160,6 +171,8 @@ class Resources:
     vlm_url: str | None = None
     vlm_model: str | None = None
     run: str = ""
+    work: Path | None = None
+    given_generator: ImageGenerator | None = None
 
     def __post_init__(self) -> None:
         self._open: dict[str, OpenSlide] = {}
@@ -183,6 +196,15 @@ class Resources:
         from pathagent_tools.encoders.registry import load_encoder
 
         return load_encoder(self.profile.encoder)
+
+    @cached_property
+    def studio(self) -> Studio:
+        """What draws illustrations. UserError where its weights or packages are missing."""
+        from pathagent_tools.generators.registry import require_extra
+        from pathagent_tools.generators.studio import Studio
+
+        require_extra()
+        return Studio(self.given_generator, self.encoder)
 
     def slide(self, slide_id: str) -> OpenSlide:
         """The open slide of that id. SlideError where it cannot be opened, UserError where it changed."""

@@ -22,7 +22,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from pathagent import budget, state
 from pathagent.resources import Resources
 from pathagent_prompts import load, names
-from pathagent_tools.core import geometry, records
+from pathagent_tools.core import geometry, records, synthetic
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import canonical_json, held, sha256_bytes, write_text_atomic
 from pathagent_tools.core.geometry import Frozen
@@ -104,7 +104,7 @@ def discard(folder: Path) -> None:
 def allowed_types() -> list[tuple[str, str]]:
     """(module, name) of every record that a checkpoint may hold; nothing else is ever rebuilt."""
     found = []
-    for module in (geometry, records, state, budget):
+    for module in (geometry, records, synthetic, state, budget):
         for name, value in vars(module).items():
             if isinstance(value, type) and issubclass(value, Frozen) and value.__module__ == module.__name__:
                 found.append((module.__name__, name))

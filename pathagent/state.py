@@ -26,6 +26,7 @@ from pathagent_tools.core.records import (
     SlideRecord,
     Sufficiency,
 )
+from pathagent_tools.core.synthetic import SyntheticImage
 from pathagent_tools.core.vocabulary import Outcome
 
 DEFAULT_GOAL = "Draft a report."
@@ -33,6 +34,11 @@ DEFAULT_GOAL = "Draft a report."
 Reading = Literal["read", "measure", "show", "none"]
 """What the looks of this case may be: read by the model; measured only (tissue that the model does not
 know); shown only (pixels that are not to be read as H&E); or none at all."""
+
+
+Navigation = Literal["agent", "random", "grid", "saliency", "question", "no-memory", "given"]
+"""How the places of looks are chosen: by the agent, or in one of the simpler ways that it is measured
+against (`agents.simpler`). `given`: at the places of the case, in their order."""
 
 
 class SlideInput(Frozen):
@@ -57,6 +63,9 @@ class Case(Frozen):
     budget: Budget = Budget()
     seed: int = 0
     review: Literal["none", "required"] = "none"
+    navigation: Navigation = "agent"
+    places: tuple[Region, ...] = Field(default=(), description="where to look, if navigation is 'given'")
+    illustrate: bool = False
 
 
 class Look(Frozen):
@@ -169,6 +178,10 @@ class State(InputState, total=False):
     """write, then verify with verdicts, then review with edits."""
     answer: str | None
     """write."""
+    illustrations: list[SyntheticImage]
+    """illustrate: records of marked files; no agent reads them, no claim may cite them."""
+    withheld: list[str]
+    """illustrate: what was drawn and not shown, and why, in words."""
     review: Review | None
     """review: what the human decided."""
     drafted: list[Claim]

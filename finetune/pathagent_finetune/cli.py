@@ -27,6 +27,13 @@ class ReportPlace(StrEnum):
     APART = "apart"
 
 
+class HeadPooling(StrEnum):
+    """How a slide head pools its tiles."""
+
+    MEAN = "mean"
+    ATTENTION = "attention"
+
+
 Out = Annotated[
     Path, typer.Option("--out", "-o", help="Training folder; the same command resumes what it holds.")
 ]
@@ -83,6 +90,34 @@ def vlm(
     print(train(recipe or "vlm", out, minutes=minutes, tiles=tiles))
 
 
+@app.command("generator")
+def generator(out: Out, recipe: Recipe = "generator", minutes: Minutes = None, tiles: Tiles = None) -> None:
+    """Train the image generator; prints the folder of the model."""
+    from pathagent_finetune.generator_train import train
+
+    print(train(recipe, out, minutes=minutes, tiles=tiles))
+
+
+@app.command("generator-scores")
+def generator_scores(
+    out: Annotated[Path, typer.Argument(help="Training folder of a generator, with its `model`.")],
+    recipe: Recipe = "generator",
+    tiles: Tiles = None,
+    images: Annotated[int, typer.Option("--n", min=8, help="Images of the largest table.")] = 64,
+    part: Annotated[
+        list[str] | None, typer.Option("--part", help="Only this table (may be given several times).")
+    ] = None,
+) -> None:
+    """Measure a trained generator again and write the tables into its card; prints the card's path."""
+    from pathagent_finetune.generator_card import finish
+    from pathagent_finetune.generator_recipe import load_recipe
+    from pathagent_finetune.generator_train import render_fields
+
+    plan = load_recipe(recipe)
+    finish(plan, out / "model", render_fields(plan, tiles or out / "fields"), n=images, parts=part or ())
+    print(out / "model" / "card.json")
+
+
 @app.command("corpus")
 def corpus(
     table: Annotated[
@@ -121,6 +156,22 @@ def corpus(
         table, maker, validation=validation, seed=seed, same_reports=same_reports.value, skip_bad=skip_bad
     )
     print(path)
+
+
+@app.command("slide-head")
+def slide_head(
+    slides: Annotated[Path, typer.Option("--slides", help="CSV with columns slide,label (patient,mpp).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the head.")],
+    pooling: Annotated[HeadPooling, typer.Option("--pooling", help="How tiles become a slide.")] = (
+        HeadPooling.MEAN
+    ),
+    encoder: Annotated[str, typer.Option("--encoder", help="See: pathagent models list.")] = "embedded",
+    seed: Annotated[int, typer.Option("--seed", help="Draws folds and first weights.")] = 0,
+) -> None:
+    """Train a head that names whole slides from a few examples; prints its folder. Research use only."""
+    from pathagent_finetune.slide_head import train
+
+    print(train(slides, out, pooling=pooling.value, encoder=encoder, seed=seed))
 
 
 @app.command("adapter")

@@ -71,22 +71,23 @@ class Budget(Frozen):
 
 
 def optimizers(
-    modules: Mapping[str, nn.Module], budget: Budget, rates: Mapping[str, float]
+    modules: Mapping[str, nn.Module], budget: Budget, rates: Mapping[str, float], *, filters: bool = False
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the towers, AdamW for embeddings, norms, biases and heads.
 
     Muon (Jordan et al. 2024) learns more per step than AdamW, which counts where a stage has minutes;
     its update is scaled to AdamW's, so both share one rate. `rates`
-    scales the rate of single modules. A parameter that two modules hold belongs to the first.
+    scales the rate of single modules. filters: the convolutions of blocks go to Muon as well, each as a
+    matrix [out, in x h x w]. A parameter that two modules hold belongs to the first.
     """
     import torch
 
     from pathagent_finetune.muon import Float32Muon
 
-    kinds: dict[str, list[dict[str, Any]]] = {"muon": [], "adamw": []}
+    kinds: dict[str, list[dict[str, Any]]] = {"muon": [], "filters": [], "adamw": []}
     seen: set[int] = set()
     for key, module in modules.items():
-        sorted_out: dict[str, list[nn.Parameter]] = {"matrices": [], "tables": [], "plain": []}
+        sorted_out: dict[str, list[nn.Parameter]] = {"matrices": [], "filters": [], "tables": [], "plain": []}
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad or id(parameter) in seen:
                 continue
@@ -95,15 +96,20 @@ def optimizers(
             kind = (
                 "plain" if parameter.ndim < 2 else "matrices" if parameter.ndim == 2 and inside else "tables"
             )
+            if filters and parameter.ndim == 4 and "block" in name:
+                kind = "filters"
             sorted_out[kind].append(parameter)
         for kind, parameters in sorted_out.items():
             if parameters:
                 group = {"params": parameters, "scale": rates.get(key, 1.0)}
                 group["weight_decay"] = 0.0 if kind == "plain" else budget.weight_decay
-                kinds["muon" if kind == "matrices" else "adamw"].append(group)
+                kinds["muon" if kind == "matrices" else kind if kind == "filters" else "adamw"].append(group)
     found: list[torch.optim.Optimizer] = []
     if kinds["muon"]:
-        found.append(Float32Muon(kinds["muon"], lr=budget.lr))
+        muon = Float32Muon(kinds["muon"], lr=budget.lr)
+        for group in kinds["filters"]:
+            muon.add_param_group(group)
+        found.append(muon)
     found.append(torch.optim.AdamW(kinds["adamw"], lr=budget.lr, betas=(0.9, 0.98)))
     return found
 
@@ -122,6 +128,7 @@ class Stage:
     evaluate: Callable[[], Metrics]
     keep_best: Callable[[Metrics], None]
     rates: Mapping[str, float] = field(default_factory=dict)
+    filters: bool = False
     step: int = 0
     seconds: float = 0.0
     best: float = -math.inf
@@ -184,7 +191,7 @@ def run(stage: Stage, budget: Budget, *, until: float | None = None, log_every: 
     import torch
 
     stage.folder.mkdir(parents=True, exist_ok=True)
-    optim = optimizers(stage.modules, budget, stage.rates)
+    optim = optimizers(stage.modules, budget, stage.rates, filters=stage.filters)
     if (stage.folder / "state.pt").exists():
         _load(stage, optim)
     if stage.finished:

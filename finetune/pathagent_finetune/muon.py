@@ -18,7 +18,10 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 class Float32Muon(torch.optim.Muon):
-    """`torch.optim.Muon`, update scaled to AdamW's size, matrices of one shape orthogonalised together."""
+    """`torch.optim.Muon`, update scaled to AdamW's size, matrices of one shape orthogonalised together.
+
+    A group that is added later may hold filters [out, in, h, w], which are treated as [out, in x h x w].
+    """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -31,13 +34,14 @@ class Float32Muon(torch.optim.Muon):
             by_shape: dict[torch.Size, list[torch.Tensor]] = defaultdict(list)
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    by_shape[parameter.shape].append(parameter)
+                    by_shape[parameter.flatten(1).shape].append(parameter)
             for shape, parameters in by_shape.items():
-                updates = orthogonal(torch.stack([self._direction(p, group["momentum"]) for p in parameters]))
+                directions = [self._direction(p, group["momentum"]).flatten(1) for p in parameters]
+                updates = orthogonal(torch.stack(directions))
                 rate = group["lr"] * 0.2 * math.sqrt(max(shape))
                 for parameter, update in zip(parameters, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(update, alpha=-rate)
+                    parameter.add_(update.view_as(parameter), alpha=-rate)
         return loss
 
     def _direction(self, parameter: torch.Tensor, momentum: float) -> torch.Tensor:

@@ -49,6 +49,7 @@ def assemble(resources: Resources, state: State) -> Report:
             "coverage": coverage,
             "limits": _limits(state),
             "provenance": provenance(resources, state),
+            "illustrations": tuple(state.get("illustrations", [])),
         }
     )
 
@@ -96,6 +97,7 @@ def _limits(state: State) -> tuple[str, ...]:
     unusable = [c.key for c in state.get("calls", []) if c.data is None]
     if unusable:
         said.append(f"The model gave no usable answer to: {', '.join(unusable)}.")
+    said += state.get("withheld", [])
     return tuple(said)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pathagent.report import words
 from pathagent.report.figures import Box, Map, Overview, ScaleBar, map_of, scale_bar
 from pathagent.report.labels import place_labels
+from pathagent.report.tile_map import TileMap, heat_over
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.protocols import Image
 from pathagent_tools.core.records import (
@@ -23,6 +24,7 @@ from pathagent_tools.core.records import (
     Report,
     SlideRecord,
 )
+from pathagent_tools.core.synthetic import SyntheticImage
 
 _LABEL: Final = 0.042
 _SMALLEST_BOX: Final = 0.014
@@ -72,6 +74,8 @@ class SlideView:
     regions: tuple[Candidate, ...]
     measurements: tuple[Measurement, ...]
     coverage: Coverage | None
+    heat: Image | None = None
+    heat_title: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -122,6 +126,7 @@ class View:
     set_aside: tuple[ClaimView, ...]
     basis: str
     provenance: tuple[tuple[str, str], ...]
+    illustrations: tuple[tuple[SyntheticImage, bytes], ...] = ()
 
     def anchor(self, claim: str) -> str:
         """Where on the page a claim stands: the heads of the page have their own names."""
@@ -142,9 +147,23 @@ class View:
         return self.report.outcome in _MORPHOLOGY
 
 
-def view_of(report: Report, images: Mapping[str, Image], overviews: Mapping[str, Overview]) -> View:
-    """The view of a report. images: evidence id → pixels looked at. overviews: slide id → whole slide."""
-    slides = tuple(_slide_view(record, report, overviews[record.id]) for record in report.slides)
+def view_of(
+    report: Report,
+    images: Mapping[str, Image],
+    overviews: Mapping[str, Overview],
+    tiles: Mapping[str, TileMap] | None = None,
+    illustrations: Mapping[str, bytes] | None = None,
+) -> View:
+    """The view of a report. images: evidence id → pixels looked at. overviews: slide id → whole slide.
+
+    tiles: slide id → what its scan saw, where that can be shown. illustrations: id → marked PNG; those that
+    are not given are not shown.
+    """
+    drawn = illustrations or {}
+    slides = tuple(
+        _slide_view(record, report, overviews[record.id], (tiles or {}).get(record.id))
+        for record in report.slides
+    )
     maps = {s.record.id: s.map for s in slides}
     records = {s.id: s for s in report.slides}
     fields = {
@@ -167,10 +186,11 @@ def view_of(report: Report, images: Mapping[str, Image], overviews: Mapping[str,
         set_aside=tuple(c for c in rest if not c.stands),
         basis=_basis(report),
         provenance=tuple(_flat(report.provenance)),
+        illustrations=tuple((i, drawn[i.id]) for i in report.illustrations if i.id in drawn),
     )
 
 
-def _slide_view(record: SlideRecord, report: Report, overview: Overview) -> SlideView:
+def _slide_view(record: SlideRecord, report: Report, overview: Overview, tiles: TileMap | None) -> SlideView:
     looks = [e for e in report.evidence if e.region.slide == record.id]
     regions = tuple(c for c in report.regions_of_interest if c.region.slide == record.id)
     places = [(e.id, f"{e.place}: {words.seen(e)}", e.region, True) for e in looks]
@@ -187,6 +207,8 @@ def _slide_view(record: SlideRecord, report: Report, overview: Overview) -> Slid
         regions=regions,
         measurements=report.measurements.get(record.id, ()),
         coverage=next((c for c in report.coverage if c.slide == record.id), None),
+        heat=heat_over(shown, tiles) if tiles else None,
+        heat_title=tiles.title if tiles else "",
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pathagent_tools.core.geometry import Frozen, Region
+from pathagent_tools.core.synthetic import SyntheticImage
 from pathagent_tools.core.vocabulary import (
     RESEARCH_USE_ONLY,
     SLOTS,
@@ -227,6 +228,15 @@ class Report(Frozen):
     coverage: tuple[Coverage, ...] = ()
     limits: tuple[str, ...] = ()
     provenance: dict[str, Any] = Field(default={}, description="profile, model digests, prompt hashes, seed")
+    illustrations: tuple[SyntheticImage, ...] = Field(default=(), description="drawn, marked, never evidence")
+
+    @model_validator(mode="after")
+    def _nothing_rests_on_an_illustration(self) -> Self:
+        drawn = {image.id for image in self.illustrations}
+        for said in (*self.claims, *self.synoptic):
+            if cited := drawn & {*said.evidence}:
+                raise ValueError(f"{', '.join(sorted(cited))} was drawn by a generator and is no evidence")
+        return self
 
     def _repr_html_(self) -> str:
         """What a notebook shows of a report."""

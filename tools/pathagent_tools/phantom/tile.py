@@ -81,7 +81,7 @@ def sample_tile(
             f"e.g. field_um={px * max(1, factor) * LEVEL0_MPP:g}."
         )
     rng = np.random.default_rng([seed, 11 if split == "train" else 12])
-    plan, theme = _mini_world(rng, field_um)
+    plan, theme = mini_world(rng, field_um)
     pool = SCANNERS_HELD_OUT if split == "test" and rng.random() < 0.5 else SCANNERS_TRAIN
     scanner = pool[int(rng.integers(len(pool)))]
     stain = draw_stain(rng)
@@ -116,7 +116,8 @@ def sample_tile(
     )
 
 
-def _mini_world(rng: np.random.Generator, field_um: float) -> tuple[Plan, str]:
+def mini_world(rng: np.random.Generator, field_um: float) -> tuple[Plan, str]:
+    """(plan, theme) of a small world whose field (0, 0) … (field_um, field_um) µm shows drawn findings."""
     weights = np.array([t[0] for t in _THEMES])
     _, zone, family, grade = _THEMES[int(rng.choice(len(_THEMES), p=weights / weights.sum()))]
     acellular = family == "mucin"

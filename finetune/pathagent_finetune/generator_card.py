@@ -1,0 +1,100 @@
+"""The last stage of the generator's training: thumbnails for vetting, scores, and the card that says both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pathagent_finetune.generator_eval import evaluate
+from pathagent_finetune.generator_recipe import GeneratorRecipe
+from pathagent_finetune.generator_store import FieldStore
+from pathagent_tools.core.card import CARD_NAME, ModelCard, hash_files
+from pathagent_tools.generators.embedded_generator import EmbeddedGenerator
+from pathagent_tools.generators.sampling import Sampling
+from pathagent_tools.generators.studio import Studio
+from pathagent_tools.generators.vetting import THUMBNAILS, thumbnails
+
+IMAGES: Final = 64
+"""Images of the largest table."""
+LOG: Final = "log.jsonl"
+
+
+def finish(
+    plan: GeneratorRecipe,
+    folder: Path,
+    stores: Mapping[str, FieldStore],
+    *,
+    n: int = IMAGES,
+    parts: Sequence[str] = (),
+) -> ModelCard:
+    """Write thumbnails and `card.json` into `folder`, with scores measured on the test fields.
+
+    parts: tables to measure now; those of an earlier card of the same weights are kept.
+    """
+    train = stores["train"]
+    np.save(folder / THUMBNAILS, thumbnails([train.get("images", i) for i in range(len(train))]))
+    files = hash_files(folder)
+    before = _earlier(folder, files)
+    _card(plan, folder, stores, files, before).save(folder)
+    studio = Studio(EmbeddedGenerator(folder), sampling=Sampling())
+    scores = before | evaluate(studio, train, stores["test"], n=n, parts=parts)
+    card = _card(plan, folder, stores, files, scores)
+    card.save(folder)
+    return card
+
+
+def _earlier(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
+    """Scores of a card that is of the same weights."""
+    if not (folder / CARD_NAME).is_file():
+        return {}
+    card = ModelCard.load(folder)
+    return dict(card.scores) if card.files == dict(files) else {}
+
+
+def _card(
+    plan: GeneratorRecipe,
+    folder: Path,
+    stores: Mapping[str, FieldStore],
+    files: Mapping[str, str],
+    scores: dict[str, Any],
+) -> ModelCard:
+    from pathagent_tools.phantom import PHANTOM_VERSION
+
+    return ModelCard(
+        id=plan.id,
+        version=plan.version,
+        kind="generator",
+        files=dict(files),
+        trained_on={
+            "recipe": plan.model_dump(),
+            "phantom_version": PHANTOM_VERSION,
+            "fields": {name: {"n": len(store), "digest": store.digest} for name, store in stores.items()},
+            "training": _training(folder.parent),
+            "real_tissue": "none",
+        },
+        licence_weights="Apache-2.0",
+        licence_data="Apache-2.0 (rendered by this project's phantom generator)",
+        tile_px=plan.px,
+        tile_mpp=1.0,
+        scores=scores,
+        reproduce="pathagent finetune generator --recipe generator --out runs/generator",
+        not_for=(
+            "Real tissue: it knows rendered phantoms only. Its images are illustrations, never evidence, "
+            "never training data for a clinical model, never for diagnosis or for patient care."
+        ),
+    )
+
+
+def _training(out: Path) -> list[dict[str, Any]]:
+    """The last evaluation of each stage: steps, seconds, losses."""
+    found = []
+    for log in sorted(out.glob(f"stage-*/{LOG}")):
+        rows = [json.loads(line) for line in log.read_text().splitlines()]
+        judged = [row for row in rows if row.get("event") == "evaluation"]
+        if judged:
+            found.append({"stage": log.parent.name, **judged[-1]})
+    return found

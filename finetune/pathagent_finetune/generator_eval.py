@@ -1,0 +1,302 @@
+"""How good a generator is, on fields of other worlds, half of them from held-out scanners.
+
+Every score stands beside what it can be compared with: truth against truth, a blurred truth, the nearest
+training field, Telea's inpainting, the measurement of the truth itself. Distances are on the encoder's
+features and are named so; with few images they only rank.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathagent_finetune.generator_distances import (
+    COMPONENTS,
+    axes_of,
+    features_of,
+    frechet,
+    kernel_distance,
+)
+from pathagent_finetune.generator_store import MEMBRANES, NUCLEI, FieldStore
+from pathagent_tools.core.protocols import Image
+from pathagent_tools.generators.conditions import WORD_SLOTS, Conditions, Layout, stain_code
+from pathagent_tools.generators.read_back import SHOWS, nuclear_numbers, read_back
+from pathagent_tools.generators.sampling import Sampling
+from pathagent_tools.generators.studio import Studio
+
+FRECHET: Final = f"Fréchet on {COMPONENTS} components"
+BLUR_PX: Final = 2.5
+DIAL_LEVELS: Final = {"density": (500, 2000, 4000, 6500, 9000), "size": (30, 42, 55, 72, 95)}
+
+
+def evaluate(
+    studio: Studio, train: FieldStore, test: FieldStore, *, n: int, parts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """All tables, or the named ones. n: fields of the largest table; the others use a share of it."""
+    tables: dict[str, Callable[[], dict[str, Any]]] = {
+        "fidelity": lambda: fidelity(studio, train, test, n),
+        "read_back": lambda: read_back_by_class(studio, max(2, n // 16)),
+        "mask_to_image": lambda: mask_to_image(studio, test, max(4, n // 4)),
+        "dials": lambda: dials(studio, max(1, n // 32)),
+        "restoration": lambda: restoration(studio, test, max(4, n // 4)),
+        "stain": lambda: stain(studio, test, max(4, n // 8)),
+        "counterfactual": lambda: counterfactual(studio, test, max(3, n // 8)),
+        "copies": lambda: copies(studio, train, test, max(8, n // 2)),
+    }
+    scores = {name: table() for name, table in tables.items() if not parts or name in parts}
+    return scores | {"sampling": studio.sampling.model_dump()}
+
+
+def fidelity(studio: Studio, train: FieldStore, test: FieldStore, n: int) -> dict[str, Any]:
+    """Fréchet and kernel distances to half of the held-out truth, for the other half and what imitates it."""
+    from scipy.ndimage import gaussian_filter
+
+    picked = np.arange(min(2 * n, len(test)))
+    truth, other = picked[::2], picked[1::2]
+    sets: dict[str, list[Image]] = {
+        "floor: other truth": [test.get("images", int(i)) for i in other],
+        "ceiling: blurred truth": [
+            gaussian_filter(test.get("images", int(i)), (BLUR_PX, BLUR_PX, 0)) for i in other
+        ],
+        "nearest training field": _nearest_fields(train, test, other),
+    }
+    for name, layout in (("generated from words", False), ("generated from layouts", True)):
+        told = [_told(test, int(i), layout=layout) for i in other]
+        sets[name] = list(studio.draw(told, [int(i) for i in other]))
+    reference = features_of(studio.encoder, [test.get("images", int(i)) for i in truth])
+    some = np.linspace(0, len(train) - 1, min(300, len(train))).astype(int)
+    mean, axes = axes_of(features_of(studio.encoder, [train.get("images", int(i)) for i in some]))
+    out: dict[str, Any] = {"features": f"{studio.encoder.id} {studio.encoder.revision[:12]}", "n": len(other)}
+    for name, images in sets.items():
+        found = features_of(studio.encoder, images)
+        out[name] = {
+            FRECHET: round(frechet((found - mean) @ axes, (reference - mean) @ axes), 3),
+            "KID x 1000": round(1000 * kernel_distance(found, reference), 2),
+        }
+    return out
+
+
+def read_back_by_class(studio: Studio, each: int) -> dict[str, Any]:
+    """Share of images that the encoder reads as the class that was asked for, by class."""
+    out: dict[str, Any] = {}
+    for number, (key, (tissue, architecture)) in enumerate(SHOWS.items()):
+        words = {"tissue": tissue, "architecture": architecture}
+        seeds = [9000 + 97 * number + i for i in range(each)]
+        images = studio.draw([Conditions(words=words)] * each, seeds)
+        found = read_back(studio.encoder, images, [words] * each, 1.0)
+        out[key] = round(float(np.mean([all(r.agrees for r in f) for f in found])), 3)
+    return {
+        "mean": round(float(np.mean(list(out.values()))), 3),
+        "chance": round(1 / len(out), 3),
+        "each": each,
+        **out,
+    }
+
+
+def mask_to_image(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
+    """Dice of nuclei found in the image with those of the layout; the same for the true image beside it."""
+    from pathagent_tools.measure import detect_nuclei, estimate_stain
+
+    chosen = [i for i in range(len(test)) if (test.get("layers", i) & NUCLEI).astype(bool).mean() > 0.05][:n]
+    images = studio.draw([_told(test, i, layout=True) for i in chosen], chosen)
+    drawn, true = [], []
+    for i, image in zip(chosen, images, strict=True):
+        wanted = (test.get("layers", i) & NUCLEI) > 0
+        for picture, scores in ((image, drawn), (test.get("images", i), true)):
+            found = detect_nuclei(picture, 1.0, estimate_stain(picture)).labels > 0
+            scores.append(2 * float((found & wanted).sum()) / max(1, int(found.sum() + wanted.sum())))
+    return {
+        "nuclei_dice": round(float(np.mean(drawn)), 3),
+        "nuclei_dice_of_the_true_images": round(float(np.mean(true)), 3),
+        "tissue_classes": "not measured: the package has no segmenter of tissue classes",
+        "n": len(chosen),
+    }
+
+
+def dials(studio: Studio, repeats: int) -> dict[str, Any]:
+    """Rank correlation of what was asked and what nuclear measurements find."""
+    from scipy.stats import spearmanr
+
+    out: dict[str, Any] = {}
+    words = {"tissue": "invasive tumour", "architecture": "solid nests"}
+    for dial, levels in DIAL_LEVELS.items():
+        told = [Conditions(words=words, dials={dial: float(v)}) for _ in range(repeats) for v in levels]
+        seeds = [31 + r for r in range(repeats) for _ in levels]
+        measured = [nuclear_numbers(i, 1.0)[dial] for i in studio.draw(told, seeds)]
+        asked = [float(v) for _ in range(repeats) for v in levels]
+        out[dial] = round(float(spearmanr(asked, measured).statistic), 3)
+    return out | {"images": repeats * 5}
+
+
+def restoration(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
+    """PSNR and SSIM in the repaired area, generator beside Telea, on pairs with and without artifact."""
+    from skimage.metrics import structural_similarity
+
+    from pathagent_finetune.generator_store import CHANGED
+    from pathagent_tools.generators.tasks.restoration import MAX_COVER, restore
+
+    def usable(i: int) -> bool:
+        return test.truth[i]["partner"] == "artifact" and 0.03 < _mask(test, i, CHANGED).mean() < MAX_COVER
+
+    chosen = [i for i in range(len(test)) if usable(i)][:n]
+    out: dict[str, Any] = {"n": len(chosen)}
+    for method in ("generator", "telea"):
+        psnr, ssim, same = [], [], True
+        for i in chosen:
+            mask, damaged, true = _mask(test, i, CHANGED), test.get("partners", i), test.get("images", i)
+            fixed = restore(studio, damaged, mask, 1.0, method)  # type: ignore[arg-type]
+            error = ((fixed.astype(float) - true)[mask] ** 2).mean()
+            psnr.append(10 * np.log10(255**2 / max(error, 1e-6)))
+            _, maps = structural_similarity(fixed, true, channel_axis=2, full=True)
+            ssim.append(float(maps[mask].mean()))
+            same &= bool(np.array_equal(fixed[~mask], damaged[~mask]))
+        out[method] = {
+            "psnr_db": round(float(np.mean(psnr)), 2),
+            "ssim": round(float(np.mean(ssim)), 3),
+            "unmasked_identical": same,
+        }
+    return out
+
+
+def stain(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
+    """Distance to the reference's stain and SSIM to the exact pair, for each method and for doing nothing."""
+    from skimage.metrics import structural_similarity
+
+    from pathagent_tools.core.errors import UserError
+    from pathagent_tools.generators.tasks.stains import normalise, stain_distance
+
+    chosen = [
+        i for i in range(len(test))
+        if test.truth[i]["partner"] == "stain" and stain_code(test.get("images", i)) is not None
+    ][:n]  # fmt: skip
+    out: dict[str, Any] = {"n": len(chosen)}
+    for method in ("nothing", "macenko", "reinhard", "generator"):
+        distance, ssim, failed = [], [], 0
+        for i in chosen:
+            image, wanted = test.get("images", i), test.get("partners", i)
+            try:
+                result = image
+                if method != "nothing":
+                    result = normalise(studio, image, wanted, 1.0, method)  # type: ignore[arg-type]
+            except UserError:
+                failed += 1
+                continue
+            distance.append(stain_distance(result, wanted))
+            ssim.append(float(structural_similarity(result, wanted, channel_axis=2)))
+        out[method] = {
+            "stain_distance": round(float(np.nanmean(distance)), 4),
+            "ssim_to_exact_pair": round(float(np.mean(ssim)), 3),
+            "failed": failed,
+        }
+    return out
+
+
+def counterfactual(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
+    """Tumour edited towards normal glands: how often the verdict moves, and what stays."""
+    from skimage.metrics import structural_similarity
+
+    from pathagent_tools.core.errors import UserError
+    from pathagent_tools.generators.tasks.counterfactual import edit_towards
+
+    words = {"tissue": "benign epithelium", "architecture": "regular glands"}
+    moved, outside, areas, tried = [], [], [], 0
+    for i in range(len(test)):
+        if test.truth[i]["findings"]["tissue"] not in ("invasive tumour", "dysplastic epithelium"):
+            continue
+        image = test.get("images", i)
+        try:
+            drawn = edit_towards(studio, image, words, mpp=1.0, seed=i)
+        except UserError:
+            continue
+        tried += 1
+        moved.append(bool(drawn.numbers["moved"]))
+        areas.append(float(drawn.numbers["area"]))
+        edited = drawn.images[1]
+        same = (edited == image).all(-1)
+        _, maps = structural_similarity(edited, image, channel_axis=2, full=True)
+        if same.any():
+            outside.append(float(maps[same].mean()))
+        if tried == n:
+            break
+    return {
+        "moved": round(float(np.mean(moved)), 3),
+        "area": round(float(np.mean(areas)), 3),
+        "ssim_outside": round(float(np.mean(outside)), 3) if outside else None,
+        "n": tried,
+        "direction_by_truth": "not measured",
+    }
+
+
+def copies(studio: Studio, train: FieldStore, test: FieldStore, n: int) -> dict[str, Any]:
+    """Correlation with the nearest training thumbnail: generated images beside unseen true ones."""
+    from pathagent_tools.generators.vetting import COPY, nearest, thumbnails, unit
+
+    library = thumbnails([train.get("images", i) for i in range(len(train))])
+    vectors = unit(library.reshape(len(library), -1).astype(np.float32))
+    drawn = studio.draw([_told(test, i, layout=False) for i in range(n)], list(range(500, 500 + n)))
+    generated = [nearest(image, vectors)[0] for image in drawn]
+    unseen = [nearest(test.get("images", i), vectors)[0] for i in range(n)]
+    return {
+        "generated_q95": round(float(np.quantile(generated, 0.95)), 3),
+        "unseen_truth_q95": round(float(np.quantile(unseen, 0.95)), 3),
+        "possible_copies": int((np.array(generated) >= COPY).sum()),
+        "n": n,
+    }
+
+
+def seconds_and_memory(
+    studio: Studio, test: FieldStore, steps: Sequence[int], n: int
+) -> list[dict[str, Any]]:
+    """For each number of steps: CPU seconds an image, peak memory, read-back and kernel distance."""
+    import resource
+
+    rows = []
+    reference = features_of(studio.encoder, [test.get("images", i) for i in range(min(4 * n, len(test)))])
+    for count in steps:
+        studio.sampling = Sampling(steps=count, guidance=studio.sampling.guidance)
+        told = [_told(test, i, layout=False) for i in range(n)]
+        started = time.process_time()
+        images = studio.draw(told, list(range(n)))
+        spent = (time.process_time() - started) / n
+        found = read_back(studio.encoder, images, [dict(t.words) for t in told], 1.0)
+        rows.append(
+            {
+                "steps": count,
+                "cpu_seconds_an_image": round(spent, 2),
+                "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+                "read_back": round(float(np.mean([all(r.agrees for r in f) for f in found])), 3),
+                "KID x 1000": round(
+                    1000 * kernel_distance(features_of(studio.encoder, list(images)), reference), 2
+                ),
+                "n": n,
+            }
+        )
+    return rows
+
+
+def _told(test: FieldStore, i: int, *, layout: bool) -> Conditions:
+    """The true conditions of a field: words and stain, or its layout and stain."""
+    findings = test.truth[i]["findings"]
+    code = stain_code(test.get("images", i))
+    if not layout:
+        return Conditions(words={s: findings[s] for s in WORD_SLOTS}, stain=code)
+    layers = test.get("layers", i)
+    fibres = (test.get("fibres", i) / 255 * np.pi).astype(np.float32)
+    given = Layout(test.get("labels", i), (layers & NUCLEI) > 0, (layers & MEMBRANES) > 0, fibres)
+    return Conditions(stain=code, layout=given)
+
+
+def _mask(test: FieldStore, i: int, bit: int) -> NDArray[np.bool_]:
+    return np.asarray((test.get("layers", i) & bit) > 0)
+
+
+def _nearest_fields(train: FieldStore, test: FieldStore, chosen: NDArray[np.int64]) -> list[Image]:
+    from pathagent_tools.generators.vetting import nearest, thumbnails, unit
+
+    library = thumbnails([train.get("images", i) for i in range(len(train))])
+    vectors = unit(library.reshape(len(library), -1).astype(np.float32))
+    return [train.get("images", nearest(test.get("images", int(i)), vectors)[1]) for i in chosen]

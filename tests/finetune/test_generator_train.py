@@ -1,0 +1,124 @@
+"""Training of the generator: pairs are turned about together, stages resume, the loss falls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pathagent_finetune import generator_store
+from pathagent_finetune.generator_batch import FieldBatches, draw_holes, turned, turned_angles
+from pathagent_finetune.generator_distances import frechet, kernel_distance
+from pathagent_finetune.generator_recipe import GeneratorRecipe, load_recipe
+from pathagent_finetune.generator_train import flow_loss, train_stage
+from pathagent_finetune.loop import Budget
+from pathagent_finetune.tilestore import TileSet, TileSets
+from pathagent_tools.core.errors import UserError
+from pathagent_tools.generators.network import Generator, Shape
+from pathagent_tools.generators.weights import load_network
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, generator_store.FieldStore]:
+    folder = tmp_path_factory.mktemp("fields")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generator_store, "SHARD", 16)
+        generator_store._render_shard(0, folder=folder, first_seed=640, px=32, split="train")
+    store = generator_store.open_store(folder)
+    return {"train": store, "validation": store}
+
+
+def tiny(steps: int) -> GeneratorRecipe:
+    one = TileSet(count=16, first_seed=640)
+    return GeneratorRecipe(
+        id="tiny", version="0", seed=3, px=32, fields=TileSets(train=one, validation=one, test=one),
+        shape=Shape(channels=(16, 16, 32), layers=1, head=16), batch=4,
+        stages=(Budget(steps=steps, lr=2e-3),), ema=0.9, threads=1,
+    )  # fmt: skip
+
+
+def test_the_shipped_recipe_loads_and_bad_ones_are_named(tmp_path: Path) -> None:
+    assert load_recipe("generator").px == 128
+    with pytest.raises(UserError, match="No recipe"):
+        load_recipe("no such")
+    (tmp_path / "bad.yaml").write_text("id: x\n")
+    with pytest.raises(UserError, match="cannot be used"):
+        load_recipe(tmp_path / "bad.yaml")
+
+
+def test_a_stored_field_has_its_layers(stores: dict[str, generator_store.FieldStore]) -> None:
+    store = stores["train"]
+    assert len(store) == 16 and store.get("images", 3).shape == (32, 32, 3)
+    layers = store.stack("layers", np.arange(16))
+    assert set(np.unique(layers)) <= set(range(8))
+    assert {t["partner"] for t in store.truth} <= {"stain", "artifact", "lesion"}
+    assert len({t["mpp"] for t in store.truth[:8]}) == 1
+
+
+def test_a_run_that_stops_goes_on_to_the_same_weights(
+    stores: dict[str, generator_store.FieldStore], tmp_path: Path
+) -> None:
+    assert train_stage(tiny(4), 0, tmp_path / "whole", stores)
+    assert not train_stage(tiny(4), 0, tmp_path / "parts", stores, until=0.0)
+    assert train_stage(tiny(4), 0, tmp_path / "parts", stores)
+    whole, parts = (load_network(tmp_path / name / "model").state_dict() for name in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_the_loss_falls_on_what_is_seen_again(stores: dict[str, generator_store.FieldStore]) -> None:
+    torch.manual_seed(0)
+    net = Generator(Shape(channels=(16, 16, 32), layers=1, head=16))
+    batches = FieldBatches(stores["train"], net)
+    clean, told = batches.draw(np.arange(4), np.random.default_rng(0))
+    t, noise = torch.full((4,), 0.5), torch.randn(clean.shape)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(12):
+        loss = flow_loss(net, clean, told, t, noise).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_conditions_are_given_and_left_out(stores: dict[str, generator_store.FieldStore]) -> None:
+    net = Generator(Shape(channels=(16, 16, 32), layers=1, head=16))
+    batches = FieldBatches(stores["train"], net)
+    rng = np.random.default_rng(1)
+    _, told = batches.draw(np.repeat(np.arange(16), 8), rng)
+    assert 0.2 < float((told.words > 0).float().mean()) < 0.8
+    assert len(set(told.kind.tolist())) >= 4
+    given = told.maps.abs().sum((1, 2, 3)) > 0
+    assert 0.1 < float(given.float().mean()) < 0.9
+    assert bool((told.reference[told.kind == 0] == 0).all())
+
+
+def test_a_direction_turns_with_its_picture() -> None:
+    """A line of known direction, drawn, turned about, and measured again."""
+    ys, xs = np.mgrid[0:33, 0:33] - 16
+    angle = 0.4
+    line = (np.abs(np.cos(angle) * ys - np.sin(angle) * xs) < 1).astype(np.uint8)
+    for bits in range(8):
+        turn = np.array([bits & 1, bits & 2, bits & 4], bool)
+        rows, columns = np.nonzero(turned(line, turn))
+        spread = np.cov(np.stack([columns, rows]))
+        main = np.linalg.eigh(spread)[1][:, 1]
+        measured = np.arctan2(main[1], main[0]) % np.pi
+        said = float(turned_angles(np.full((2, 2), angle), turn)[0, 0])
+        assert abs(np.sin(measured - said)) < 0.05, turn
+
+
+def test_holes_leave_something() -> None:
+    shares = [draw_holes(64, np.random.default_rng(s)).mean() for s in range(30)]
+    assert min(shares) > 0 and max(shares) < 1 and 0.1 < np.mean(shares) < 0.7
+
+
+def test_distances_grow_with_the_difference() -> None:
+    rng = np.random.default_rng(0)
+    a, same, far = rng.normal(size=(200, 4)), rng.normal(size=(200, 4)), rng.normal(2, 1, size=(200, 4))
+    assert frechet(a, same) < 0.2 < frechet(a, far)
+    assert abs(frechet(a, far) - 16) < 3
+    assert abs(kernel_distance(a, same)) < 0.3 < kernel_distance(a, far)

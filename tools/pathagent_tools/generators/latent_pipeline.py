@@ -1,0 +1,153 @@
+"""Stable-Diffusion-class pipelines from a folder in diffusers' format, behind the same protocol.
+
+PathLDM-class models have the same parts: an autoencoder, a U-Net with cross-attention, a text encoder, a
+noise schedule; a LoRA and a ControlNet may be added. The tasks speak of x_t = t · x + (1 - t) · noise; such
+a U-Net was trained on √ᾱ · x + √(1 - ᾱ) · noise, which is the same up to a factor where the ratio of noise
+and image agrees. It is told words, as a sentence, and layouts where there is a ControlNet, nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pathagent_tools.core.card import CARD_NAME, ModelCard, hash_files
+from pathagent_tools.core.errors import UserError
+from pathagent_tools.core.files import canonical_json, sha256_bytes
+from pathagent_tools.generators.conditions import Conditions
+from pathagent_tools.generators.protocol import Images
+
+INDEX: Final = "model_index.json"
+
+
+class LatentGenerator:
+    """The parts of a pipeline folder as an `ImageGenerator`; safe to share between threads.
+
+    lora: a folder or file of LoRA weights for the U-Net. controlnet: a folder; it sees layouts in the colours
+    of `tasks.layouts.class_colours`. Weights are safetensors only. UserError where a part cannot be loaded.
+    """
+
+    def __init__(self, folder: Path, *, lora: Path | None = None, controlnet: Path | None = None) -> None:
+        import torch
+        from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, UNet2DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        self.folder = folder
+        safe = {"use_safetensors": True, "local_files_only": True}
+        try:
+            self._vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", **safe).eval()
+            self._unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **safe).eval()
+            self._text = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", **safe).eval()
+            self._tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
+            scheduler = DDPMScheduler.from_pretrained(folder, subfolder="scheduler")
+            self._control = ControlNetModel.from_pretrained(controlnet, **safe).eval() if controlnet else None
+            if lora is not None:
+                self._unet.load_lora_adapter(lora, prefix="unet", **safe)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{folder} is no Stable-Diffusion-class pipeline that can be loaded: {said}"
+            ) from error
+        self._prediction = scheduler.config.prediction_type
+        kept = scheduler.alphas_cumprod.double()
+        self._kept = kept
+        self._ratio = torch.sqrt((1 - kept) / kept)
+        self._factor = 2 ** (len(self._vae.config.block_out_channels) - 1)
+        self.px = int(self._unet.config.sample_size) * self._factor
+        self.card = ModelCard.load(folder) if (folder / CARD_NAME).is_file() else None
+        self.id = self.card.id if self.card else folder.name
+        self.revision = sha256_bytes(canonical_json(hash_files(folder)).encode())
+        self._lock = threading.Lock()
+
+    def noise(self, seeds: Sequence[int], size: int) -> Any:
+        """[n, latent channels, size / factor, size / factor]."""
+        import torch
+
+        shape = (int(self._unet.config.in_channels), size // self._factor, size // self._factor)
+        return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
+
+    def encode(self, images: Images) -> Any:
+        """The means of the latents, scaled as the U-Net expects them."""
+        import torch
+
+        pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with self._lock, torch.inference_mode():
+            return self._vae.encode(pixels).latent_dist.mean * self._vae.config.scaling_factor
+
+    def decode(self, x: Any) -> Images:
+        """[n, h, w, 3] uint8."""
+        import torch
+
+        with self._lock, torch.inference_mode():
+            pixels = self._vae.decode(x.float() / self._vae.config.scaling_factor).sample
+        grey = ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return np.asarray(grey.permute(0, 2, 3, 1).numpy())
+
+    def denoise(self, x: Any, t: float, conditions: Sequence[Conditions]) -> Any:
+        """Estimate of the clean latents. UserError for conditions that such a pipeline cannot follow."""
+        import torch
+
+        for condition in conditions:
+            self._check(condition)
+        ratio = (1 - t) / max(t, 1e-6)
+        step = int((self._ratio - ratio).abs().argmin())
+        image, noise = (float(v) for v in (self._kept[step].sqrt(), (1 - self._kept[step]).sqrt()))
+        given = x * (image / t) if t > 1e-3 else x
+        with self._lock, torch.inference_mode():
+            words = self._embed([sentence(c) for c in conditions])
+            more = self._controlled(given, step, words, conditions)
+            out = self._unet(given, step, encoder_hidden_states=words, **more).sample
+        if self._prediction == "epsilon":
+            return (given - noise * out) / image
+        if self._prediction == "v_prediction":
+            return image * given - noise * out
+        return out
+
+    def _embed(self, sentences: list[str]) -> Any:
+        tokens = self._tokenizer(
+            sentences, padding="max_length", max_length=self._tokenizer.model_max_length, truncation=True,
+            return_tensors="pt",
+        )  # fmt: skip
+        return self._text(tokens.input_ids).last_hidden_state
+
+    def _controlled(self, x: Any, step: int, words: Any, conditions: Sequence[Conditions]) -> dict[str, Any]:
+        """What the ControlNet adds to the U-Net; nothing without layouts."""
+        import torch
+
+        from pathagent_tools.generators.tasks.layouts import class_colours
+
+        if self._control is None or any(c.layout is None for c in conditions):
+            return {}
+        shown = np.stack([class_colours(c.layout.labels) for c in conditions if c.layout is not None])
+        picture = torch.from_numpy(shown).permute(0, 3, 1, 2).float() / 255
+        down, mid = self._control(
+            x, step, encoder_hidden_states=words, controlnet_cond=picture, return_dict=False
+        )
+        return {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
+
+    def _check(self, condition: Conditions) -> None:
+        refused = {
+            "dials": bool(condition.dials),
+            "a stain code": condition.stain is not None,
+            "a reference image": condition.reference is not None,
+            "a layout without a ControlNet": condition.layout is not None and self._control is None,
+        }
+        wrong = [name for name, asked in refused.items() if asked]
+        if wrong:
+            raise UserError(f"The pipeline {self.id} cannot follow {wrong[0]}: use --generator embedded.")
+
+
+def sentence(condition: Conditions) -> str:
+    """The words as such a model reads them; empty where there are none."""
+    said = [
+        f"{word} {slot.replace('_', ' ')}"
+        if slot in ("nuclear_grade", "mitoses", "inflammation", "stain")
+        else word
+        for slot, word in condition.words.items()
+        if word not in ("none", "absent")
+    ]
+    return f"H&E histology, {', '.join(said)}" if said else ""
