@@ -43,6 +43,7 @@ function render({ model, el: place }) {
   };
   const show = () => {
     viewer.show(model.get("evidence"));
+    root.querySelector(".strip").hidden = !model.get("evidence").length;
     list.replaceChildren(...model.get("evidence").map((item) => el("li", {},
       el("button", { type: "button", "aria-pressed": String(item.id === model.get("picked")), title: item.title, onclick: () => change({ picked: item.id }) },
         el("b", {}, item.id), el("span", {}, item.title)))));
