@@ -46,7 +46,7 @@ def fit(
         logits = pooled @ made["weight"].T + made["bias"]
         loss = torch.nn.functional.cross_entropy(logits, y, weight=balance)
         loss = loss + PENALTY * sum((made[n] ** 2).sum() for n in made if n != "bias")
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     learnt = {name: value.detach().numpy() for name, value in made.items()}
     return {"centre": centre.astype(np.float32), "scale": scale.astype(np.float32), **learnt}
