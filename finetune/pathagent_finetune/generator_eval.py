@@ -103,7 +103,8 @@ def mask_to_image(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
 
     chosen = [i for i in range(len(test)) if (test.get("layers", i) & NUCLEI).astype(bool).mean() > 0.05][:n]
     images = studio.draw([_told(test, i, layout=True) for i in chosen], chosen)
-    drawn, true = [], []
+    drawn: list[float] = []
+    true: list[float] = []
     for i, image in zip(chosen, images, strict=True):
         wanted = (test.get("layers", i) & NUCLEI) > 0
         for picture, scores in ((image, drawn), (test.get("images", i), true)):
@@ -140,7 +141,8 @@ def restoration(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
     from pathagent_tools.generators.tasks.restoration import MAX_COVER, restore
 
     def usable(i: int) -> bool:
-        return test.truth[i]["partner"] == "artifact" and 0.03 < _mask(test, i, CHANGED).mean() < MAX_COVER
+        cover = float(_mask(test, i, CHANGED).mean())
+        return bool(test.truth[i]["partner"] == "artifact" and 0.03 < cover < MAX_COVER)
 
     chosen = [i for i in range(len(test)) if usable(i)][:n]
     out: dict[str, Any] = {"n": len(chosen)}
@@ -148,7 +150,7 @@ def restoration(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
         psnr, ssim, same = [], [], True
         for i in chosen:
             mask, damaged, true = _mask(test, i, CHANGED), test.get("partners", i), test.get("images", i)
-            fixed = restore(studio, damaged, mask, 1.0, method)  # type: ignore[arg-type]
+            fixed = restore(studio, damaged, mask, 1.0, method)
             error = ((fixed.astype(float) - true)[mask] ** 2).mean()
             psnr.append(10 * np.log10(255**2 / max(error, 1e-6)))
             _, maps = structural_similarity(fixed, true, channel_axis=2, full=True)

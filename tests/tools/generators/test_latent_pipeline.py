@@ -70,7 +70,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=8, sample_size=32,
     )  # fmt: skip
     StableDiffusionPipeline(
-        vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet(), scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet(),
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(folder / "model")  # fmt: skip
     return folder / "model"

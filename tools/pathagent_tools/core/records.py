@@ -233,9 +233,10 @@ class Report(Frozen):
     @model_validator(mode="after")
     def _nothing_rests_on_an_illustration(self) -> Self:
         drawn = {image.id for image in self.illustrations}
-        for said in (*self.claims, *self.synoptic):
-            if cited := drawn & {*said.evidence}:
-                raise ValueError(f"{', '.join(sorted(cited))} was drawn by a generator and is no evidence")
+        cited = {i for claim in self.claims for i in claim.evidence}
+        cited |= {i for element in self.synoptic for i in element.evidence}
+        if wrong := sorted(drawn & cited):
+            raise ValueError(f"{', '.join(wrong)} was drawn by a generator and is no evidence")
         return self
 
     def _repr_html_(self) -> str:
