@@ -21,7 +21,7 @@ setup: .venv/.synced
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
 
 .venv/.synced: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --locked --extra finetune --extra eval --extra fast --extra pdf --extra postgres --extra generate
+	$(UV) sync --locked --extra finetune --extra eval --extra fast --extra pdf --extra postgres --extra notebook --extra generate
 	@touch $@
 
 demo: setup
@@ -35,7 +35,7 @@ test-long: setup
 
 # The page in a real Chromium: that of Playwright, or the one on PATH.
 test-browser: setup
-	$(PYTEST) -m browser --timeout=1200 tests/pathagent/reading_room
+	$(PYTEST) -m browser --timeout=1200 tests/pathagent/reading_room tests/pathagent/notebook
 
 # vLLM for CPUs has an environment of its own: it pins other packages than the ordinary one does.
 .venv-vllm/.synced: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))

@@ -21,18 +21,22 @@ if TYPE_CHECKING:
         draft_report,
         resume_review,
         stream_report,
+        view,
     )
     from pathagent.batches.call import batch
     from pathagent.batches.case import CaseResult
     from pathagent.budget import Budget
+    from pathagent.case_search import index_cases, similar
     from pathagent.encoding.call import encode
     from pathagent.encoding.state import SlideState
+    from pathagent.importance_map import ImportanceMap, slide_map
     from pathagent_tools.core.records import Report, Review
 
 __version__ = "0.1.0"
 __all__ = [
     "Budget",
     "CaseResult",
+    "ImportanceMap",
     "Report",
     "Review",
     "SlideState",
@@ -43,14 +47,22 @@ __all__ = [
     "batch",
     "draft_report",
     "encode",
+    "index_cases",
     "resume_review",
+    "similar",
+    "slide_map",
     "stream_report",
+    "view",
 ]
 _HOMES = {
     "Budget": "pathagent.budget",
     "CaseResult": "pathagent.batches.case",
     "batch": "pathagent.batches.call",
     "encode": "pathagent.encoding.call",
+    "index_cases": "pathagent.case_search",
+    "similar": "pathagent.case_search",
+    "ImportanceMap": "pathagent.importance_map",
+    "slide_map": "pathagent.importance_map",
     "SlideState": "pathagent.encoding.state",
     "Report": "pathagent_tools.core.records",
     "Review": "pathagent_tools.core.records",

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pathagent.budget import Budget
 from pathagent.events import Event
-from pathagent.state import Case, SlideInput
+from pathagent.state import Case, Navigation, SlideInput
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.protocols import SlideEncoder, VisionLanguageModel
 from pathagent_tools.core.records import Report, Review
 
 if TYPE_CHECKING:
     from pathagent.drafting import Outcome
+    from pathagent.notebook.viewer import SlideViewer
     from pathagent.resources import Resources
 
 Slides = str | Path | Sequence[str | Path]
@@ -40,6 +41,7 @@ def draft_report(
     vlm_url: str | None = None,
     vlm_model: str | None = None,
     review: Literal["none", "required"] = "none",
+    navigation: Navigation = "agent",
     illustrate: bool = False,
     force: bool = False,
     progress: Progress | None = None,
@@ -51,8 +53,9 @@ def draft_report(
     the tools. mpp: µm per level-0 pixel, wins over metadata. mpp_csv: CSV with columns `wsi,mpp`.
     specimen: type whose required elements the report lists. budget: looks, tokens, seconds. out: folder to
     write (see `force`); None writes nothing. vlm, encoder: models to use instead of the profile's.
-    illustrate: let synthetic images be drawn where they help; marked, apart, never evidence (slower).
-    review: 'required' stops before the end; go on with `resume_review`. progress: called with each event.
+    review: 'required' stops before the end; go on with `resume_review`. navigation: 'agent', or a simpler
+    way of looking to compare it with. illustrate: let synthetic images be drawn where they help; marked,
+    apart, never evidence (slower). progress: called with each event.
 
     Returns the report, which may be a stated abstention (`report.outcome`). The same case, models and seed
     give the same report. A run that was killed resumes with the same call.
@@ -128,6 +131,21 @@ async def astream_report(slides: Slides, **arguments: Any) -> AsyncIterator[Even
         await asyncio.to_thread(events.close)  # type: ignore[attr-defined]
 
 
+def view(slide: str | Path, report: Report | None = None, *, mpp: float | None = None) -> SlideViewer:
+    """The slide as a widget for a notebook, with the looks of `report` over it. No server is started.
+
+    mpp: µm per level-0 pixel, wins over metadata. Raises SlideError where the slide cannot be opened,
+    UserError where the report is of other slides or the extra `notebook` is not installed.
+    """
+    try:
+        from pathagent.notebook.viewer import SlideViewer
+    except ModuleNotFoundError as error:
+        if error.name not in ("anywidget", "traitlets"):
+            raise
+        raise UserError("The viewer needs anywidget. Type: pip install 'pathagent[notebook]'") from None
+    return SlideViewer(slide, report, mpp)
+
+
 def resume_review(
     run: str | Path,
     review: Review,
@@ -195,6 +213,7 @@ def _events(
     options: Sequence[str] = (),
     **asked: Any,
 ) -> Iterator[Event]:
+    from pathagent.agents.simpler import check_navigation
     from pathagent.drafting import draft
     from pathagent.rules.synoptic import specimen_of
     from pathagent.runs import RunRecord
@@ -212,6 +231,7 @@ def _events(
         options=tuple(options),
         **asked,
     )
+    check_navigation(case)
     with _resources(
         case, profile, vlm=vlm, encoder=encoder, vlm_url=vlm_url, vlm_model=vlm_model
     ) as resources:

@@ -25,6 +25,7 @@ from pathagent.commands import (
     ask,
     audit,
     batch,
+    cases,
     demo,
     doctor,
     encode,
@@ -95,6 +96,7 @@ app.command("encode")(encode.encode)
 app.command("review")(review.review)
 app.add_typer(generate.app, name="generate")
 app.add_typer(slide.app, name="slide")
+app.add_typer(cases.app, name="cases")
 app.add_typer(phantom.app, name="phantom")
 app.add_typer(models.app, name="models")
 app.add_typer(serve.app, name="serve")

@@ -162,11 +162,15 @@ def _write(
     if record.out is None or outcome.report is None:
         return None
     from pathagent.report import Overview, write_run
+    from pathagent.report.tile_map import scan_map
 
     report = outcome.report
-    overviews, bounds = {}, {}
+    overviews, bounds, tiles = {}, {}, {}
     for given in resources.case.slides:
-        slide = resources.slide(given.id).slide
+        opened = resources.slide(given.id)
+        slide = opened.slide
+        if state["reading"] == "read" and opened.scanned and resources.encoder_knows(given.id):
+            tiles[given.id] = scan_map(opened)
         rgb, level0_per_px = slide.thumbnail(OVERVIEW_PX)
         overviews[given.id] = Overview(rgb, level0_per_px)
         bounds[given.id] = slide.bounds[:2]
@@ -179,6 +183,7 @@ def _write(
         bounds=bounds,
         run=run_record(resources, state, outcome.run),
         pairs=pairs_of(state, outcome.run),
+        tiles=tiles,
         illustrations=_illustrations(resources, report),
         force=force,
     )

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
     from pathagent_tools.core.geometry import Region
     from pathagent_tools.core.records import Measurement
+    from pathagent_tools.encoders.closer import ClosePlaces
     from pathagent_tools.encoders.domain import DomainVerdict
     from pathagent_tools.encoders.scan import TileFeatures
     from pathagent_tools.generators.protocol import ImageGenerator
     from pathagent_tools.generators.studio import Studio
     from pathagent_tools.measure import StainMatrix
+    from pathagent_tools.measure.extent import Extent
     from pathagent_tools.slides import Quality, Slide, Tissue
     from pathagent_tools.vlm.profile import Profile
 
@@ -104,12 +106,32 @@ class OpenSlide:
         """Whether the scan has been done; asking does not start it."""
         return "scan_slide" in self._made
 
-    def relevance(self, goal: str) -> NDArray[np.float32]:
-        """[N] in 0..1 per tile: likeness to the words of a question."""
+    @property
+    def close(self) -> ClosePlaces:
+        """The scan together with a closer one around its best places."""
+        from pathagent_tools.encoders.closer import scan_closer
+
+        return self._once(
+            "scan_closer", lambda: scan_closer(self.slide, self.features, self._resources.encoder)
+        )
+
+    def relevance(self, goal: str, *, close: bool = False) -> NDArray[np.float32]:
+        """[N] in 0..1 per tile: likeness to the words of a question. close: of both scans' tiles."""
         from pathagent_tools.encoders.reading import relevance
 
+        features = self.close.features if close else self.features.features
+        return self._tool("relevance", lambda: relevance(features, self._resources.encoder, goal), goal=goal)
+
+    def lesion_extent(self, tissues: Sequence[str], looks: Sequence[Region]) -> Extent | None:
+        """How large the lesion of these tissues under the looks is; None where the map shows none there."""
+        from pathagent_tools.measure.extent import lesion_extent
+
+        scanned, encoder = self.features, self._resources.encoder
         return self._tool(
-            "relevance", lambda: relevance(self.features.features, self._resources.encoder, goal), goal=goal
+            "lesion_extent",
+            lambda: lesion_extent(self.slide, scanned, encoder, tissues, looks),
+            tissues=list(tissues),
+            looks=[r.model_dump() for r in looks],
         )
 
     def read(self, region: Region) -> Image:

@@ -36,6 +36,11 @@ Reading = Literal["read", "measure", "show", "none"]
 know); shown only (pixels that are not to be read as H&E); or none at all."""
 
 
+Navigation = Literal["agent", "random", "grid", "saliency", "question", "no-memory", "given"]
+"""How the places of looks are chosen: by the agent, or in one of the simpler ways that it is measured
+against (`agents.simpler`). `given`: at the places of the case, in their order."""
+
+
 class SlideInput(Frozen):
     """One slide of the case as the user gave it. `id` is S1, S2, … in that order."""
 
@@ -58,6 +63,8 @@ class Case(Frozen):
     budget: Budget = Budget()
     seed: int = 0
     review: Literal["none", "required"] = "none"
+    navigation: Navigation = "agent"
+    places: tuple[Region, ...] = Field(default=(), description="where to look, if navigation is 'given'")
     illustrate: bool = False
 
 

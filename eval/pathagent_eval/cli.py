@@ -10,11 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from pathagent_eval.bench import cli as bench
+from pathagent_eval.navigation.cli import navigation
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import write_text_atomic
 
 app = typer.Typer(help="Benchmarks and scores, beside what needs no slide.")
 bench.register(app)
+app.command("navigation")(navigation)
 
 FirstSeed = Annotated[
     int | None, typer.Option(help="First seed of the slides. Default: the evaluation's own.")

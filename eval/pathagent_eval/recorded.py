@@ -1,8 +1,8 @@
 """Prompts of real runs: whole reports of phantoms, drafted once with every question to the model kept.
 
-A run asks its rarer questions a few times only. More of them are put to the ledger as it grew: after each
-look, what the differential is and whether the evidence is enough, and the phantom's own questions. They are
-worded by the functions that word them in a run.
+A run asks its rarer questions a few times only. More of them are put to the ledger as it grew, and to what
+it lacked then: what the differential is, whether the evidence is enough, the report's sentences; and the
+phantom's own questions. They are worded by the functions that word them in a run.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def record(
 def _more(
     report: Report, asked: Sequence[ModelRequest], questions: Sequence[dict[str, Any]]
 ) -> list[ModelRequest]:
-    """The ledger after each look, and the slide's questions; none where the run has not looked."""
+    """Ledgers of the first and of the last looks, and the slide's questions; none without a look."""
     looked = [e for e in report.evidence if e.findings]
     if not looked:
         return []
@@ -81,9 +81,11 @@ def _more(
     belief = roles.differential_text(report.differential)
     leading = roles.differential_text(report.differential[:1])
     more = []
-    for count in range(1, len(looked) + 1):
-        ledger = roles.ledger_text(looked[:count])
-        more += [roles.diagnose(slides, ledger), roles.judge("Draft a report.", leading, ledger)]
+    for cut in range(1, len(looked) + 1):
+        for part in (looked[:cut], looked[cut:]):
+            ledger, ids = roles.ledger_text(part), [e.id for e in roles.telling(part)]
+            more += [roles.diagnose(slides, ledger), roles.judge("Draft a report.", leading, ledger)]
+            more += [roles.write(slides, belief, ledger, ids)] if part else []
     ledger, ids = roles.ledger_text(looked), [e.id for e in roles.telling(looked)]
     more += [roles.answer(slides, belief, q["text"], ledger, ids, options=q["options"]) for q in questions]
     known = {request.user for request in asked}

@@ -27,6 +27,13 @@ class ReportPlace(StrEnum):
     APART = "apart"
 
 
+class HeadPooling(StrEnum):
+    """How a slide head pools its tiles."""
+
+    MEAN = "mean"
+    ATTENTION = "attention"
+
+
 Out = Annotated[
     Path, typer.Option("--out", "-o", help="Training folder; the same command resumes what it holds.")
 ]
@@ -149,6 +156,22 @@ def corpus(
         table, maker, validation=validation, seed=seed, same_reports=same_reports.value, skip_bad=skip_bad
     )
     print(path)
+
+
+@app.command("slide-head")
+def slide_head(
+    slides: Annotated[Path, typer.Option("--slides", help="CSV with columns slide,label (patient,mpp).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the head.")],
+    pooling: Annotated[HeadPooling, typer.Option("--pooling", help="How tiles become a slide.")] = (
+        HeadPooling.MEAN
+    ),
+    encoder: Annotated[str, typer.Option("--encoder", help="See: pathagent models list.")] = "embedded",
+    seed: Annotated[int, typer.Option("--seed", help="Draws folds and first weights.")] = 0,
+) -> None:
+    """Train a head that names whole slides from a few examples; prints its folder. Research use only."""
+    from pathagent_finetune.slide_head import train
+
+    print(train(slides, out, pooling=pooling.value, encoder=encoder, seed=seed))
 
 
 @app.command("adapter")

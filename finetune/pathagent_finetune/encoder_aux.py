@@ -1,4 +1,4 @@
-"""Helper tasks that teach the image tower faster than captions alone. Dropped after training.
+"""Helper tasks that teach the image tower faster than captions alone. All but the tissue map are dropped.
 
 Slots of the findings and numbers of the nuclei from the embedding; the tissue of each small cell of the
 tile, known exactly from the phantom's label map, from two inner stages.
@@ -16,11 +16,19 @@ from torch import Tensor, nn
 from pathagent_finetune.captions import TileFacts
 from pathagent_finetune.tilestore import TileStore
 from pathagent_tools.core.vocabulary import SLOTS
+from pathagent_tools.encoders.tissue_map import TissueHead
 
 STAGES: Final = (1, 2)
 """Inner stages whose every position names its tissue: 8 and 16 px of the tile a side for a MobileNet."""
 
-LABELS: Final = 14
+TISSUES: Final = (
+    "background", "adipose", "stroma", "smooth muscle", "benign epithelium", "dysplastic epithelium",
+    "invasive tumour", "lymphoid infiltrate", "necrosis", "mucin",
+    "benign epithelium", "dysplastic epithelium", "invasive tumour", "stroma",
+)  # fmt: skip
+"""The phantom's labels in the words of the tissue slot: lumina are of their epithelium, vessels of stroma."""
+
+LABELS: Final = len(TISSUES)
 NUMBERS: Final = ("nuclei", "area_um2", "pleomorphism", "mitoses")
 
 
@@ -62,6 +70,13 @@ class HelperTasks(nn.Module):
             "numbers": nn.functional.smooth_l1_loss(self.numbers(embedded), numbers),
             "cells": torch.stack(dense).mean(),
         }
+
+
+def tissue_head(helpers: HelperTasks) -> TissueHead:
+    """The head of the later stage, 16 µm a cell: twice as right as that of the earlier one."""
+    parameters = helpers.cells[-1].state_dict()
+    weight, bias = parameters["weight"][:, :, 0, 0].numpy(), parameters["bias"].numpy()
+    return TissueHead(weight, bias, STAGES[-1], TISSUES)
 
 
 def stage_shapes(trunk: Any, tile_px: int) -> list[tuple[int, int]]:

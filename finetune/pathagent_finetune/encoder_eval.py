@@ -15,11 +15,12 @@ from typing import Any, Final
 import numpy as np
 
 from pathagent_finetune import captions as words
+from pathagent_finetune.encoder_aux import TISSUES, cell_shares
 from pathagent_finetune.real_tiles import real_tiles
 from pathagent_finetune.tilestore import TileStore
 from pathagent_tools.core.scoring.classes import balanced_accuracy
 from pathagent_tools.core.scoring.resampling import bootstrap
-from pathagent_tools.encoders import domain, reading
+from pathagent_tools.encoders import domain, reading, tissue_map
 from pathagent_tools.encoders.clip import OpenClipEncoder
 
 GRADES: Final = ("low", "intermediate", "high")
@@ -45,6 +46,7 @@ def evaluate(
         "zero_shot_held_out_wordings": _wordings(encoder, features, truth),
         "grade_zero_shot": _grades(encoder, features, test),
         "retrieval": _retrieval(encoder, features, test),
+        "tissue_map": _tissue_map(encoder, images, test),
         "tiles_per_cpu_second": round(len(images) / seconds, 1),
         "n": len(test),
     }
@@ -145,6 +147,19 @@ def _retrieval(encoder: OpenClipEncoder, features: Any, test: TileStore) -> dict
             found.extend(np.take_along_axis(true, order[:, :k], 1).any(1).astype(float).tolist())
     pool = {"pool": RETRIEVAL_POOL, "hit": "a caption that is true of the tile"}
     return pool | {f"R@{k}": round(bootstrap(v, range(len(v))).value, 3) for k, v in hits.items() if v}
+
+
+def _tissue_map(encoder: OpenClipEncoder, images: Any, test: TileStore) -> dict[str, Any]:
+    """Per tissue: soft Dice of the map's cells, and the mapped area over the true one."""
+    names, said = tissue_map.tissue_shares(encoder, images)
+    truth = cell_shares(test, said.shape[1]).astype(np.float32) / 255
+    table: dict[str, Any] = {"cell_um": test.images[0].shape[1] * encoder.tile_mpp / said.shape[1]}
+    for k, name in enumerate(names):
+        true = truth[..., [i for i, t in enumerate(TISSUES) if t == name]].sum(-1)
+        ours = said[..., k]
+        dice = 2 * np.minimum(ours, true).sum() / (ours.sum() + true.sum())
+        table[name] = {"dice": round(float(dice), 3), "area": round(float(ours.sum() / true.sum()), 3)}
+    return table
 
 
 def _domain(encoder: OpenClipEncoder, images: Any, foreign: Any, data: Path | None) -> dict[str, Any]:

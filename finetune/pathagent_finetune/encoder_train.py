@@ -24,6 +24,7 @@ from pathagent_finetune.encoder_recipe import EncoderRecipe, load_recipe
 from pathagent_finetune.word_pieces import build_tokenizer
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import canonical_json, sha256_bytes
+from pathagent_tools.encoders.tissue_map import save_head
 
 __all__ = ["TrainingRun", "evaluate", "train"]
 log = logging.getLogger(__name__)
@@ -144,9 +145,12 @@ class TrainingRun:
         self.step = int(state["step"])
 
     def export(self, folder: Path) -> None:
-        """Write the model folder: configuration, tokenizer, fp16 weights. The slot heads are dropped."""
+        """Write the model folder: configuration, tokenizer, fp16 weights; of the helpers, the tissue map."""
+        from pathagent_finetune.encoder_aux import tissue_head
+
         encoder_model.write_config(folder, self.config, self.tokenizer)
         encoder_model.save_weights(self.model.eval(), folder)
+        save_head(tissue_head(self.helpers), folder)
 
     def batches(self) -> Iterator[np.ndarray[Any, Any]]:
         """Index batches from the present step on; the order of an epoch depends on (seed, epoch) alone."""

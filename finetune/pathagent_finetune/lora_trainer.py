@@ -9,10 +9,13 @@ import logging
 import math
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from accelerate.data_loader import SeedableRandomSampler
+from torch.utils.data import Sampler
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 
@@ -21,13 +24,45 @@ from pathagent_tools.core.errors import UserError
 log = logging.getLogger(__name__)
 
 
+class StepSampler(Sampler[int]):
+    """Random order in which the examples of a step stand by length, so that its batches hold little padding.
+
+    Which examples make up a step is as random as without it, and so is the step's gradient: it is the sum
+    over the tokens of the step, however they are cut into batches.
+    """
+
+    def __init__(self, lengths: Sequence[Any], *, step: int, seed: int) -> None:
+        self._lengths, self._step = lengths, step
+        self._order = SeedableRandomSampler(lengths, data_seed=seed)
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(self._order)
+        for first in range(0, len(order), self._step):
+            yield from sorted(order[first : first + self._step], key=self._lengths.__getitem__)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Another order in each epoch, the same again after a resume."""
+        self._order.set_epoch(epoch)
+
+
 class Trainer(SFTTrainer):  # type: ignore[misc]
     """Logs the seconds of training, those before a resume included; tells nobody that it runs."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._tick = time.monotonic()
         super().__init__(*args, **kwargs)
+        self.model_accepts_loss_kwargs = True  # TRL's loss divides by the tokens of the step, not of a batch
         self.remove_callback(PrinterCallback)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        texts = zip(rows["images"], rows["prompt"], rows["completion"], strict=True)
+        lengths = [(len(images), len(prompt) + len(completion)) for images, prompt, completion in texts]
+        step = self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return StepSampler(lengths, step=step, seed=self.args.data_seed or self.args.seed)
 
     def _send_telemetry(self) -> None:
         """No."""

@@ -30,6 +30,9 @@ MAX_PEN: Final = 0.03
 NEUTRAL: Final = 0.5
 LESION: Final = ("invasive tumour", "dysplastic epithelium")
 
+PER_DEVIATION: Final = 0.1
+"""Weight of a mean deviation of suspicion beside the anomaly, which is 0..1."""
+
 Scores = NDArray[np.float64]
 
 
@@ -44,6 +47,8 @@ class Weights:
 
 FIRST_ROUND: Final = Weights(relevance=0.0, anomaly=0.7, novelty=0.3)
 """Question-free: what stands out, spread over kinds of tissue."""
+SEARCH: Final = Weights(relevance=0.15, anomaly=0.9, novelty=0.1)
+"""While no look has shown a lesion: what is most suspicious, wherever it lies."""
 LATER_ROUNDS: Final = Weights(relevance=0.45, anomaly=0.35, novelty=0.2)
 EXPLORE: Final = Weights(relevance=0.0, anomaly=0.6, novelty=0.4)
 
@@ -53,6 +58,7 @@ class Pool:
     """The places of one slide that may be looked at, [N] in every field.
 
     regions: looks centred on tiles. vectors: [N, D] unit embeddings, centred on the slide's mean.
+    suspicion: what a search goes by; equals the anomaly where there was no closer scan.
     """
 
     regions: list[Region]
@@ -60,6 +66,7 @@ class Pool:
     anomaly: Scores
     relevance: Scores
     hints: list[str]
+    suspicion: Scores
 
 
 def look_at(opened: OpenSlide, x: float, y: float, tile_px: int, tile_mpp: float) -> Region:
@@ -78,26 +85,37 @@ def look_at(opened: OpenSlide, x: float, y: float, tile_px: int, tile_mpp: float
     )
 
 
-def make_pool(opened: OpenSlide, *, tile_px: int, tile_mpp: float, goal: str | None, known: bool) -> Pool:
+def make_pool(
+    opened: OpenSlide, *, tile_px: int, tile_mpp: float, goal: str | None, known: bool, close: bool = False
+) -> Pool:
     """Every scanned tile that lies on tissue, with its scores.
 
     goal: words to rank by, None for a question-free round. known: False where the encoder does not know
-    such tissue; its class names would then be guesses and are left out.
+    such tissue; its class names would then be guesses and are left out. close: the tiles of the closer scan
+    around the best places too, where the encoder knows the tissue.
     """
-    features = opened.features
-    half = features.size_level0 / 2
-    looks = [look_at(opened, x + half, y + half, tile_px, tile_mpp) for x, y in features.coords]
-    hints = opened.hints if known else ["unlike the rest of the slide"] * len(looks)
+    close = close and known
+    scan = opened.close if close else opened.features
+    half = opened.features.size_level0 / 2
+    looks = [look_at(opened, x + half, y + half, tile_px, tile_mpp) for x, y in scan.coords]
+    words = opened.close.hints if close else opened.hints if known else []
+    hints = words or ["unlike the rest of the slide"] * len(looks)
     keep = _on_tissue(opened, looks, hints, goal)
-    vectors = _directions(features.features)[keep]
-    relevance = opened.relevance(goal) if goal else np.full(len(looks), NEUTRAL)
+    relevance = _relevance(opened, goal, close=close) if goal else np.full(len(looks), NEUTRAL)
+    anomaly = np.asarray(opened.close.anomaly if close else opened.anomaly, dtype=np.float64)
+    suspicion = anomaly + PER_DEVIATION * opened.close.suspicion if close else anomaly
     return Pool(
         regions=[looks[i] for i in keep],
-        vectors=vectors,
-        anomaly=np.asarray(opened.anomaly, dtype=np.float64)[keep],
+        vectors=_directions(scan.features, len(opened.features.coords))[keep],
+        anomaly=anomaly[keep],
         relevance=np.asarray(relevance, dtype=np.float64)[keep],
         hints=[hints[i] for i in keep],
+        suspicion=suspicion[keep],
     )
+
+
+def _relevance(opened: OpenSlide, goal: str, *, close: bool) -> NDArray[np.float32]:
+    return opened.relevance(goal, close=True) if close else opened.relevance(goal)
 
 
 def _on_tissue(
@@ -116,11 +134,11 @@ def _on_tissue(
     return np.zeros(0, np.intp)
 
 
-def _directions(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Unit vectors of what sets each tile apart from the slide's mean."""
+def _directions(features: NDArray[np.float32], first: int) -> NDArray[np.float32]:
+    """Unit vectors of what sets each tile apart from the slide's mean, that of the `first` tiles."""
     if len(features) == 0:
         return features
-    centred = features - features.mean(0)
+    centred = features - features[:first].mean(0)
     norms = np.linalg.norm(centred, axis=1, keepdims=True)
     return np.asarray(centred / np.maximum(norms, 1e-6), dtype=np.float32)
 
@@ -140,11 +158,12 @@ def near_lesion(pool: Pool, looked: Sequence[Evidence]) -> Scores:
 
 
 def rank(
-    pool: Pool, looked: Sequence[Region], weights: Weights, count: int
+    pool: Pool, looked: Sequence[Region], weights: Weights, count: int, *, search: int = 0
 ) -> list[tuple[int, float, float]]:
     """Greedy choice of up to `count` places: (index, acquisition, novelty), best first.
 
     Each pick lowers the novelty of what resembles it, and rules out what overlaps it or an earlier look.
+    search: so many picks at first go by suspicion (`SEARCH`), whatever the weights.
     """
     if not pool.regions:
         return []
@@ -160,13 +179,32 @@ def rank(
     for region in looked:
         visit(region, nearest(pool, region))
     fixed = weights.relevance * pool.relevance + weights.anomaly * pool.anomaly
+    sought = SEARCH.relevance * pool.relevance + SEARCH.anomaly * pool.suspicion
     chosen: list[tuple[int, float, float]] = []
     while len(chosen) < count and free.any():
-        score = np.where(free, fixed + weights.novelty * novelty, -np.inf)
+        searching = len(chosen) < search
+        by = sought + SEARCH.novelty * novelty if searching else fixed + weights.novelty * novelty
+        score = np.where(free, by, -np.inf)
         best = int(np.argmax(score))
         chosen.append((best, float(score[best]), float(novelty[best])))
         visit(pool.regions[best], best)
         free[best] = False
+    return chosen
+
+
+def in_order_of(pool: Pool, scores: Scores, looked: Sequence[Region], count: int) -> list[int]:
+    """Up to `count` places, the highest score first, none overlapping another or an earlier look much."""
+    if not pool.regions:
+        return []
+    boxes = np.array([[r.x, r.y, r.width, r.height] for r in pool.regions], dtype=np.int64)
+    free = np.ones(len(pool.regions), bool)
+    for region in looked:
+        free[_overlaps(boxes, region) > MAX_OVERLAP] = False
+    chosen: list[int] = []
+    for index in np.argsort(-scores, kind="stable"):
+        if free[index] and len(chosen) < count:
+            chosen.append(int(index))
+            free[_overlaps(boxes, pool.regions[index]) > MAX_OVERLAP] = False
     return chosen
 
 

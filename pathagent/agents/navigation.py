@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from pathagent.agents import candidates as places
+from pathagent.agents import simpler
 from pathagent.agents.coverage import place_of
 from pathagent.resources import Resources
 from pathagent.state import DEFAULT_GOAL, Look, ModelCall, Reading, State, evidence_list, spent
@@ -21,6 +22,7 @@ from pathagent_tools.vlm import roles
 
 SHOWN: Final = 2
 """Looks at a slide that is not to be read as H&E: enough to show why."""
+NOTHING_LEFT: Final = "no place on the tissue is left to look at"
 ChosenBy = Literal["quota", "model", "fill"]
 Chosen = tuple[Candidate, str, ChosenBy]
 """(candidate, reason, who chose it)."""
@@ -50,31 +52,66 @@ def navigation(resources: Resources, state: State) -> dict[str, Any]:
         return {"plan": [], "stop": reason}
     if state["reading"] == "show":
         return {"plan": _show(resources, slides[0], min(count, SHOWN)), "candidates": [], "round": number}
+    case = state["case"]
+    if case.navigation not in simpler.BY_THE_AGENT:
+        simpler.check_navigation(case)
+        found = simpler.next_regions(resources, case, slides, [e.region for e in looked], count)
+        plan = [_look(resources, state, i, *place, "quota") for i, place in enumerate(found)]
+        stop = {} if plan else {"stop": NOTHING_LEFT}
+        return {"plan": plan, "candidates": [], "round": number, **stop}
+    if case.navigation == "no-memory":
+        state, looked = _forgetful(state), []
     goal = goal_of(state)
+    searching = _searching(looked)
+    share = quota_size(count, searching=searching) if state["reading"] == "read" else count
     offers = _offers(
-        resources, slides, looked, goal=goal, first=number == 1, known=state["reading"] == "read"
+        resources,
+        slides,
+        looked,
+        goal=goal,
+        first=number == 1,
+        known=state["reading"] == "read",
+        quota=share,
     )
     if not offers:
-        return {"plan": [], "candidates": [], "stop": "no place on the tissue is left to look at"}
+        return {"plan": [], "candidates": [], "stop": NOTHING_LEFT}
     offered = [places.candidate(o.pool, o.index, o.novelty, i + 1) for i, o in enumerate(_in_order(offers))]
-    chosen, call = _choose(resources, state, offers, offered, goal=goal, count=count, number=number)
-    first_id = len(looked) + 1
+    chosen, call = _choose(
+        resources,
+        state,
+        offers,
+        offered,
+        goal=goal,
+        count=count,
+        number=number,
+        quota=share,
+        searching=searching or number == 1,
+    )
     return {
         "plan": [
-            Look(
-                id=f"E{first_id + i}",
-                region=c.region,
-                place=place_of(resources.slide(c.region.slide).tissue, c.region),
-                reason=reason,
-                chosen_by=by,
-                reading=state["reading"],
-            )
-            for i, (c, reason, by) in enumerate(chosen)
+            _look(resources, state, i, c.region, reason, by) for i, (c, reason, by) in enumerate(chosen)
         ],
         "candidates": offered,
         "round": number,
         "calls": [call] if call else [],
     }
+
+
+def _look(resources: Resources, state: State, number: int, region: Region, reason: str, by: ChosenBy) -> Look:
+    """Look `number` (from 0) of a round."""
+    return Look(
+        id=f"E{len(state.get('evidence', {})) + number + 1}",
+        region=region,
+        place=place_of(resources.slide(region.slide).tissue, region),
+        reason=reason,
+        chosen_by=by,
+        reading=state["reading"],
+    )
+
+
+def _forgetful(state: State) -> State:
+    """The state without what earlier rounds have found."""
+    return {**state, "sufficiency": None, "subject": ""}
 
 
 def goal_of(state: State) -> str:
@@ -108,10 +145,13 @@ def _offers(
     goal: str,
     first: bool,
     known: bool,
+    quota: int,
 ) -> list[_Offer]:
     """At most 12 offers, best first. The first round takes turns among slides, so none is left out.
 
-    Later rounds also like what resembles the lesion, unless the goal names a tissue that the scan has seen.
+    While no look has shown a lesion and the goal names no tissue, the first `quota` of each slide are the
+    most suspicious places. Later rounds also like what resembles the lesion, unless the goal names a tissue
+    that the scan has seen.
     """
     weights = places.FIRST_ROUND if first else places.LATER_ROUNDS
     words = None if first or goal == DEFAULT_GOAL else goal
@@ -124,18 +164,31 @@ def _offers(
             tile_mpp=resources.vlm.tile_mpp,
             goal=words if named else None,
             known=named,
+            close=True,
         )
         mine = [e for e in looked if e.region.slide == slide_id]
-        if not first and not (named and _names_tissue(goal, pool.hints)):
+        about_tissue = named and _names_tissue(goal, pool.hints)
+        if not first and not about_tissue:
             liked = np.maximum(pool.relevance, places.near_lesion(pool, mine))
             pool = replace(pool, relevance=liked)
-        ranked = places.rank(pool, [e.region for e in mine], weights, places.MAX_CANDIDATES)
+        search = quota if _searching(looked) and (first or not about_tissue) else 0
+        ranked = places.rank(pool, [e.region for e in mine], weights, places.MAX_CANDIDATES, search=search)
         per_slide.append([_Offer(pool, *pick) for pick in ranked])
     if first:
         turns = [offers[i] for i in range(places.MAX_CANDIDATES) for offers in per_slide if i < len(offers)]
         return turns[: places.MAX_CANDIDATES]
     flat = [offer for offers in per_slide for offer in offers]
     return sorted(flat, key=lambda o: -o.score)[: places.MAX_CANDIDATES]
+
+
+def _searching(looked: Sequence[Evidence]) -> bool:
+    """Whether no look has shown a lesion yet."""
+    return not any(e.findings and e.findings.tissue in places.LESION for e in looked)
+
+
+def quota_size(count: int, *, searching: bool) -> int:
+    """How many looks of a round are code's: two thirds in a search, else half, rounded up."""
+    return -(-2 * count // 3) if searching else -(-count // 2)
 
 
 def _names_tissue(goal: str, hints: Sequence[str]) -> bool:
@@ -157,14 +210,16 @@ def _choose(
     goal: str,
     count: int,
     number: int,
+    quota: int,
+    searching: bool,
 ) -> tuple[list[Chosen], ModelCall | None]:
     """The quota first, then the model's choice among the rest, then the best of what is left."""
     by_region = {(c.region.slide, c.region.x, c.region.y): c for c in offered}
     best = [by_region[o.region.slide, o.region.x, o.region.y] for o in offers]
     asks = state["reading"] == "read"
-    quota = _quota(best, first=number == 1, size=-(-count // 2) if asks else count)
-    chosen: list[Chosen] = [(c, "among the best by the scan", "quota") for c in quota]
-    rest = [c for c in offered if c not in quota]
+    kept = _quota(best, first=searching, size=quota)
+    chosen: list[Chosen] = [(c, "among the best by the scan", "quota") for c in kept]
+    rest = [c for c in offered if c not in kept]
     wanted, call = min(count - len(chosen), len(rest)), None
     if asks and 0 < wanted < len(rest):
         call = resources.ask(

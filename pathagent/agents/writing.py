@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pathagent.agents.asking import ask_question, slides_text
+from pathagent.agents.extent import extent_claims
 from pathagent.agents.measured import measured_answer
 from pathagent.agents.triage import refused_answer
 from pathagent.resources import Resources
@@ -47,6 +48,8 @@ def write(resources: Resources, state: State) -> dict[str, Any]:
     if state["case"].question and answer is None:
         answer = f"not answered: {state['outcome']}"
         drafts.append(_rule("answer", answer, verdict="unsupported", reason=state["outcome_text"]))
+    if state["case"].task == "report" and state["outcome"] == "report":
+        drafts += extent_claims(resources, described)
     drafts += _measured_claims(looked)
     drafts += _declined_claims(state, looked)
     of_slide = {e.id: e.region.slide for e in looked}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -29,6 +30,19 @@ from pathagent.output_folder import check_folder
 from pathagent_tools.core.records import Report
 
 REPORT_PAGE: Final = "report.html"
+
+
+class Way(StrEnum):
+    """What `--navigation` takes."""
+
+    AGENT = "agent"
+    RANDOM = "random"
+    GRID = "grid"
+    SALIENCY = "saliency"
+    QUESTION = "question"
+    NO_MEMORY = "no-memory"
+
+
 PAUSED: Final = 4
 """Exit code of a run that waits at its checkpoint."""
 
@@ -53,6 +67,9 @@ def report(
     review: Annotated[
         bool, typer.Option("--review", help="Pause for a human decision: pathagent review.")
     ] = False,
+    navigation: Annotated[
+        Way, typer.Option("--navigation", help="How places are chosen: the agent, or a simpler way.")
+    ] = Way.AGENT,
     illustrate: Annotated[
         bool,
         typer.Option("--illustrate", help="Draw marked synthetic images where they help (slower)."),
@@ -82,6 +99,7 @@ def report(
             vlm_url=vlm_url,
             vlm_model=vlm_model,
             review="required" if review else "none",
+            navigation=navigation.value,
             illustrate=illustrate,
             force=force,
             progress=progress,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pathagent.commands.console import emit, emit_json
-from pathagent.commands.options import Json, Mpp, MppCsv
+from pathagent.commands.options import Force, Json, Mpp, MppCsv
 
 app = typer.Typer(help="Slide files.", no_args_is_help=False)
 
@@ -33,6 +33,52 @@ def info(
     width = max(len(name) for name in facts)
     for name, value in facts.items():
         emit(f"{name.replace('_', ' '):<{width}}  {_words(value)}")
+
+
+@app.command("map")
+def map_(
+    slide: Annotated[Path, typer.Argument(help="Slide file, or a folder that holds one DICOM series.")],
+    words: Annotated[str, typer.Argument(help="What to look for, in words: 'solid tumour nests'.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")],
+    encoder: Annotated[
+        str, typer.Option("--encoder", help="One with a text tower. See: pathagent models list.")
+    ] = "embedded",
+    mpp: Mpp = None,
+    mpp_csv: MppCsv = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Draw where on a slide words apply: every tile's likeness to them. Research use only."""
+    from pathagent.importance_map import slide_map
+
+    found = slide_map(slide, words, out=out, encoder=encoder, mpp=mpp, mpp_csv=mpp_csv, force=force)
+    if json:
+        emit_json({"out": str(out), "words": words, "encoder": found.encoder, "revision": found.revision,
+                   "tiles": len(found.tiles.values), "best": found.best()})  # fmt: skip
+        return
+    for place in found.best():
+        emit(f"{place['likeness']:.2f}  x {place['x']}, y {place['y']}, {place['width']} px")
+    emit(str(out))
+
+
+@app.command("classify")
+def classify(
+    slide: Annotated[Path, typer.Argument(help="Slide file, or a folder that holds one DICOM series.")],
+    head: Annotated[Path, typer.Option("--head", help="Folder of pathagent finetune slide-head.")],
+    encoder: Annotated[str | None, typer.Option("--encoder", help="The head's own, by default.")] = None,
+    mpp: Mpp = None,
+    mpp_csv: MppCsv = None,
+    json: Json = False,
+) -> None:
+    """Name a slide by a head trained on one's own slides. Research use only."""
+    from pathagent.slide_class import classify_slide
+
+    found = classify_slide(slide, head, encoder=encoder, mpp=mpp, mpp_csv=mpp_csv)
+    if json:
+        emit_json({"slide": str(slide), "head": str(head), "probabilities": found})
+        return
+    for name, probability in found.items():
+        emit(f"{probability:4.0%}  {name}")
 
 
 def slide_facts(path: Path, *, mpp: float | None = None, mpp_csv: Path | None = None) -> dict[str, Any]:

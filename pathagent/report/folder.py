@@ -10,8 +10,10 @@ from typing import Any
 from pathagent.output_folder import unwritable, whole_folder
 from pathagent.report import geojson
 from pathagent.report.figures import Overview, evidence_png
+from pathagent.report.maps import write_maps
 from pathagent.report.page import report_html
 from pathagent.report.text import report_markdown
+from pathagent.report.tile_map import TileMap
 from pathagent.report.view import view_of
 from pathagent.review_pairs import write_pairs
 from pathagent_tools.core.files import write_bytes_atomic, write_text_atomic
@@ -29,22 +31,24 @@ def write_run(
     bounds: Mapping[str, tuple[int, int]],
     run: Mapping[str, Any],
     pairs: Sequence[ReviewPair] = (),
+    tiles: Mapping[str, TileMap] | None = None,
     illustrations: Mapping[str, bytes] | None = None,
     force: bool = False,
 ) -> Path:
-    """Write `report.json|md|html`, `evidence/*.png`, `evidence.geojson` and `run.json` into `out`.
+    """Write `report.json|md|html`, `evidence/*.png`, `maps/*.png`, `*.geojson` and `run.json` into `out`.
 
     evidence_images: evidence id → the pixels looked at, RGB uint8 [h, w, 3]. overviews: slide id → whole
     slide. bounds: slide id → corner of the slide's bounds in level-0 px, taken off for QuPath. run: what
-    differs from run to run. pairs: what a human decided, appended to those that `out` holds. illustrations:
-    id → marked PNG, written to `synthetic/` and shown apart from everything that is evidence.
+    differs from run to run. pairs: what a human decided, appended to those that `out` holds. tiles: slide
+    id → what its scan saw, where a scan can be shown. illustrations: id → marked PNG, written to
+    `synthetic/` and shown apart from everything that is evidence.
     An existing empty folder is accepted; a filled one needs `force` and survives until the new one is
     complete. Returns `out`. Raises UserError (see `check_folder`), ValueError where a picture of the
     report is missing.
     """
     _complete(report, evidence_images, overviews, bounds)
     drawn = dict(illustrations or {})
-    view = view_of(report, evidence_images, overviews, drawn)
+    view = view_of(report, evidence_images, overviews, tiles or {}, drawn)
     try:
         with whole_folder(out, force=force) as folder:
             write_text_atomic(folder / "report.json", report.model_dump_json(indent=2) + "\n")
@@ -52,6 +56,7 @@ def write_run(
             write_text_atomic(folder / "report.html", report_html(view))
             _write_evidence(folder, report, evidence_images)
             _write_regions(folder, report, bounds)
+            write_maps(folder, report, view.slides, tiles or {}, bounds)
             for image in report.illustrations:
                 if image.id in drawn:
                     write_bytes_atomic(folder / "synthetic" / image.file, drawn[image.id])

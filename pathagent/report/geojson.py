@@ -24,6 +24,7 @@ _COLOURS: Final = {
     "Stroma": (150, 200, 150),
     "Immune cells": (160, 90, 160),
     "Necrosis": (50, 50, 50),
+    "Dysplasia": (230, 120, 0),
     "Other": (255, 200, 0),
     "Region*": (0, 0, 180),
 }
@@ -34,6 +35,18 @@ _CLASSES: Final = {
     "lymphoid infiltrate": "Immune cells",
     "necrosis": "Necrosis",
 }
+_SCAN_CLASSES: Final = {
+    "irregular invasive glands": "Tumor",
+    "solid tumour nests": "Tumor",
+    "single-file tumour cells": "Tumor",
+    "tumour in mucin pools": "Tumor",
+    "crowded dysplastic glands": "Dysplasia",
+    "necrosis": "Necrosis",
+    "lymphoid infiltrate": "Immune cells",
+    "smooth muscle": "Stroma",
+    "stroma": "Stroma",
+}
+"""QuPath's class of the encoder's; the rest is Other."""
 
 Bounds = Mapping[str, tuple[int, int]]
 """Slide id → (x, y) of the bounds' corner in level-0 px."""
@@ -88,6 +101,21 @@ def _candidate(candidate: Candidate, slide: SlideRecord, bounds: Bounds) -> dict
     )
 
 
+def tile(
+    hint: str, box: Sequence[int], slide: SlideRecord, corner: tuple[int, int], numbers: Mapping[str, float]
+) -> dict[str, Any]:
+    """A tile of the scan: `box` (x, y, width, height) in level-0 px, `corner` of the slide's bounds."""
+    properties = {
+        "objectType": "tile",
+        "name": hint,
+        "isLocked": True,
+        "classification": _classification(_SCAN_CLASSES.get(hint, "Other")),
+        "measurements": {k: _finite(v) for k, v in numbers.items()},
+        "metadata": {"slide": slide.id, "seen": "by the scan alone", "disclaimer": RESEARCH_USE_ONLY},
+    }
+    return _with_id({"geometry": _rectangle(box, corner), "properties": properties}, slide)
+
+
 def _feature(
     name: str,
     classification: str,
@@ -97,20 +125,33 @@ def _feature(
     numbers: Mapping[str, float],
     metadata: Mapping[str, str],
 ) -> dict[str, Any]:
-    left, top = region.x - bounds[slide.id][0], region.y - bounds[slide.id][1]
-    right, bottom = left + region.width, top + region.height
-    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+    box = (region.x, region.y, region.width, region.height)
     content = {
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "geometry": _rectangle(box, bounds[slide.id]),
         "properties": {
             "objectType": "annotation",
             "name": name,
             "isLocked": True,
-            "classification": {"name": classification, "color": list(_COLOURS[classification])},
+            "classification": _classification(classification),
             "measurements": {k: _finite(v) for k, v in {"mpp": region.mpp, **numbers}.items()},
             "metadata": {"slide": slide.id, **metadata, "disclaimer": RESEARCH_USE_ONLY},
         },
     }
+    return _with_id(content, slide)
+
+
+def _classification(name: str) -> dict[str, Any]:
+    return {"name": name, "color": list(_COLOURS[name])}
+
+
+def _rectangle(box: Sequence[int], corner: tuple[int, int]) -> dict[str, Any]:
+    left, top = box[0] - corner[0], box[1] - corner[1]
+    right, bottom = left + box[2], top + box[3]
+    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def _with_id(content: dict[str, Any], slide: SlideRecord) -> dict[str, Any]:
     identity = uuid.uuid5(NAMESPACE, canonical_json([slide.digest, content]))
     return {"type": "Feature", "id": str(identity), **content}
 

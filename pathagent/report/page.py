@@ -29,10 +29,12 @@ def report_html(view: View) -> str:
 
 
 def _pictures(view: View, overview_px: int, field_px: int, quality: int) -> dict[str, str]:
-    """Name → data URI: `map-S1`, `inset-S1`, `px-E1`."""
+    """Name → data URI: `map-S1`, `heat-S1`, `inset-S1`, `px-E1`."""
     found = {}
     for slide in view.slides:
         found[f"map-{slide.record.id}"] = jpeg_uri(slide.map.rgb, max_px=overview_px, quality=quality)
+        if slide.heat is not None:
+            found[f"heat-{slide.record.id}"] = jpeg_uri(slide.heat, max_px=overview_px, quality=quality)
         found[f"inset-{slide.record.id}"] = jpeg_uri(slide.map.rgb, max_px=_INSET_PX, quality=70)
     for name, field in view.fields.items():
         found[f"px-{name}"] = jpeg_uri(field.image, max_px=field_px, quality=quality)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pathagent.report import words
 from pathagent.report.figures import Box, Map, Overview, ScaleBar, map_of, scale_bar
 from pathagent.report.labels import place_labels
+from pathagent.report.tile_map import TileMap, heat_over
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.protocols import Image
 from pathagent_tools.core.records import (
@@ -73,6 +74,8 @@ class SlideView:
     regions: tuple[Candidate, ...]
     measurements: tuple[Measurement, ...]
     coverage: Coverage | None
+    heat: Image | None = None
+    heat_title: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -148,14 +151,19 @@ def view_of(
     report: Report,
     images: Mapping[str, Image],
     overviews: Mapping[str, Overview],
+    tiles: Mapping[str, TileMap] | None = None,
     illustrations: Mapping[str, bytes] | None = None,
 ) -> View:
     """The view of a report. images: evidence id → pixels looked at. overviews: slide id → whole slide.
 
-    illustrations: id → marked PNG; those that are not given are not shown.
+    tiles: slide id → what its scan saw, where that can be shown. illustrations: id → marked PNG; those that
+    are not given are not shown.
     """
     drawn = illustrations or {}
-    slides = tuple(_slide_view(record, report, overviews[record.id]) for record in report.slides)
+    slides = tuple(
+        _slide_view(record, report, overviews[record.id], (tiles or {}).get(record.id))
+        for record in report.slides
+    )
     maps = {s.record.id: s.map for s in slides}
     records = {s.id: s for s in report.slides}
     fields = {
@@ -182,7 +190,7 @@ def view_of(
     )
 
 
-def _slide_view(record: SlideRecord, report: Report, overview: Overview) -> SlideView:
+def _slide_view(record: SlideRecord, report: Report, overview: Overview, tiles: TileMap | None) -> SlideView:
     looks = [e for e in report.evidence if e.region.slide == record.id]
     regions = tuple(c for c in report.regions_of_interest if c.region.slide == record.id)
     places = [(e.id, f"{e.place}: {words.seen(e)}", e.region, True) for e in looks]
@@ -199,6 +207,8 @@ def _slide_view(record: SlideRecord, report: Report, overview: Overview) -> Slid
         regions=regions,
         measurements=report.measurements.get(record.id, ()),
         coverage=next((c for c in report.coverage if c.slide == record.id), None),
+        heat=heat_over(shown, tiles) if tiles else None,
+        heat_title=tiles.title if tiles else "",
     )
 
 

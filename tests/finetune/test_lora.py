@@ -278,6 +278,47 @@ def test_the_card_says_what_base_and_adapter_answer_beside_the_floor(tmp_path: P
     assert (said["before"], said["after"], said["majority"]) == (0.0, 0.6667, 0.6667)
 
 
+def test_the_examples_of_a_step_are_drawn_as_ever_and_stand_by_length() -> None:
+    from accelerate.data_loader import SeedableRandomSampler
+
+    from pathagent_finetune.lora_trainer import StepSampler
+
+    lengths = np.random.default_rng(0).integers(10, 400, 50).tolist()
+    plain, sampler = SeedableRandomSampler(lengths, data_seed=3), StepSampler(lengths, step=8, seed=3)
+    epochs = []
+    for epoch in (0, 1):
+        plain.set_epoch(epoch)
+        sampler.set_epoch(epoch)
+        drawn, order = list(plain), list(sampler)
+        for first in range(0, 50, 8):
+            step = order[first : first + 8]
+            assert sorted(step) == sorted(drawn[first : first + 8])
+            assert [lengths[i] for i in step] == sorted(lengths[i] for i in step)
+        epochs.append(order)
+    assert epochs[0] != epochs[1]
+
+
+def test_a_step_cut_into_batches_learns_what_the_whole_step_does(tmp_path: Path) -> None:
+    """Answers of very different lengths: a mean of the batches' means would weigh them otherwise."""
+    rows = [
+        {"patient": f"P{i}", "split": "train" if i < 6 else "val", "messages": [
+            {"role": "user", "content": f"Case {i}. Which lesion?"},
+            {"role": "assistant", "content": "Solid nests. " * (1 + 5 * (i % 3))},
+        ]} for i in range(8)
+    ]  # fmt: skip
+    data = tmp_path / "chat.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    losses = []
+    for batch, accumulate in ((6, 1), (2, 3)):
+        recipe = write_recipe(
+            tmp_path / "r.yaml", "embedded", steps=3, evaluate_steps=3, batch=batch, accumulate=accumulate
+        )
+        card = ModelCard.load(train(recipe, data, tmp_path / f"{batch}"))
+        losses.append(card.scores["validation_loss"]["after"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[0] < 0.9 * card.scores["validation_loss"]["before"]
+
+
 def processor(folder: Path) -> Any:
     from transformers import AutoProcessor
 

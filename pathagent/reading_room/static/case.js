@@ -9,7 +9,12 @@ const id = $("case").dataset.case;
 const SETTLED = ["done", "waiting", "failed", "stopped", "paused", "superseded", "deciding", "queued", "running"];
 let view = null, about = null, live = [], stream = null;
 
-const viewer = new SlideViewer({ onPick: boxPicked, onRegion: regionDrawn });
+const viewer = new SlideViewer({
+  tiles: (slide) => ({ getTileUrl: (level, x, y) => address(`/slides/${slide.id}/slide_files/${level}/${x}_${y}.jpeg`) }),
+  heat: (slide) => api(`/cases/${id}/heat/${slide.case_id}`),
+  onPick: boxPicked,
+  onRegion: regionDrawn,
+});
 const talk = new Conversation({ pick, showRegion, openReport: () => tab("report"), refresh });
 const report = new ReportPanel({ pick, refresh });
 

@@ -1,4 +1,6 @@
-// What every page needs: the API with its words for failure, and elements that are built, never parsed.
+// What every page needs: the API with its words for failure, and elements.
+
+import { el, say } from "./elements.js";
 
 const CSRF = document.querySelector('meta[name="csrf"]')?.content ?? "";
 const API = "/api/v1";
@@ -33,23 +35,7 @@ export async function api(path, { method = "GET", body } = {}) {
 export const address = (path) => API + path;
 export const $ = (id) => document.getElementById(id);
 
-// el("button", {class: "x", onclick: f, "aria-pressed": "true"}, "text", node, …)
-export function el(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name === "value") node.value = value;
-    else node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
-  return node;
-}
-
-export function say(node, text) {
-  node.textContent = text ?? "";
-  node.hidden = !text;
-}
+export { el, say };
 
 export const when = (seconds) =>
   new Date(seconds * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });

@@ -1,19 +1,24 @@
 // The slide: deep zoom, scale, evidence boxes, layers, and the rectangle that a reader draws.
 // All boxes are level-0 pixels {x, y, width, height}.
 
-import { $, address, api, el, say } from "./room.js";
+import { el, say } from "./elements.js";
 
 const MIN_DRAWN = 8;
 
 export class SlideViewer {
-  constructor({ onPick, onRegion }) {
+  // root: document or shadow root that holds `stage.html.j2`. tiles(slide): the tile source's own part.
+  // heat(slide): a promise of the heat map.
+  constructor({ root = document, tiles, heat, onPick, onRegion }) {
+    this.$ = (id) => root.getElementById(id);
+    this.tiles = tiles;
+    this.askHeat = heat;
     this.onPick = onPick;
     this.onRegion = onRegion;
     this.evidence = [];
     this.layers = { boxes: true, visited: false, heat: false };
     this.slide = null;
     this.osd = OpenSeadragon({
-      element: $("viewer"),
+      element: this.$("viewer"),
       drawer: "canvas",
       showNavigationControl: false,
       showNavigator: true,
@@ -36,14 +41,14 @@ export class SlideViewer {
   async open(slide) {
     this.slide = slide;
     this.heat = null;
-    say($("slide-fault"), slide.problem);
+    say(this.$("slide-fault"), slide.problem);
     if (slide.problem) return this.osd.close();
     const top = Math.ceil(Math.log2(Math.max(slide.width, slide.height)));
     await new Promise((resolve) => {
       this.osd.addOnceHandler("open", resolve);
       this.osd.open({
         width: slide.width, height: slide.height, tileSize: 256, tileOverlap: 0, minLevel: Math.min(8, top), maxLevel: top,
-        getTileUrl: (level, x, y) => address(`/slides/${slide.id}/slide_files/${level}/${x}_${y}.jpeg`),
+        ...this.tiles(slide),
       });
     });
   }
@@ -98,7 +103,7 @@ export class SlideViewer {
   async pan(item, slides) {
     if (item.region.slide !== this.slide?.case_id) {
       const slide = slides.find((s) => s.case_id === item.region.slide);
-      $("slide").value = slide.case_id;
+      this.$("slide").value = slide.case_id;
       await this.open(slide);
     }
     this.picked = item.id;
@@ -132,20 +137,20 @@ export class SlideViewer {
     const room = 120 * perPx;
     const power = 10 ** Math.floor(Math.log10(room));
     const um = [5, 2, 1].map((s) => s * power).find((s) => s <= room);
-    $("bar-line").style.width = `${um / perPx}px`;
-    $("bar-text").textContent = um >= 1000 ? `${um / 1000} mm` : `${um < 1 ? um.toPrecision(1) : um} µm`;
+    this.$("bar-line").style.width = `${um / perPx}px`;
+    this.$("bar-text").textContent = um >= 1000 ? `${um / 1000} mm` : `${um < 1 ? um.toPrecision(1) : um} µm`;
     const times = 10 / perPx;
-    $("magnification").textContent = `${times >= 10 ? Math.round(times) : times.toPrecision(2)}×${this.slide.mpp_assumed ? " (resolution assumed)" : ""}`;
+    this.$("magnification").textContent = `${times >= 10 ? Math.round(times) : times.toPrecision(2)}×${this.slide.mpp_assumed ? " (resolution assumed)" : ""}`;
   }
 
   bindTools() {
-    $("zoom-in").addEventListener("click", () => this.osd.viewport.zoomBy(1.6).applyConstraints());
-    $("zoom-out").addEventListener("click", () => this.osd.viewport.zoomBy(1 / 1.6).applyConstraints());
-    $("whole").addEventListener("click", () => this.osd.viewport.goHome());
-    for (const layer of ["boxes", "visited", "heat"]) $(`layer-${layer}`).addEventListener("click", () => this.toggle(layer));
-    $("draw").addEventListener("click", () => this.drawing($("drawing").hidden));
-    $("in-view").addEventListener("click", () => this.regionOfView());
-    bindDrawing($("drawing"), (corners) => {
+    this.$("zoom-in").addEventListener("click", () => this.osd.viewport.zoomBy(1.6).applyConstraints());
+    this.$("zoom-out").addEventListener("click", () => this.osd.viewport.zoomBy(1 / 1.6).applyConstraints());
+    this.$("whole").addEventListener("click", () => this.osd.viewport.goHome());
+    for (const layer of ["boxes", "visited", "heat"]) this.$(`layer-${layer}`).addEventListener("click", () => this.toggle(layer));
+    this.$("draw").addEventListener("click", () => this.drawing(this.$("drawing").hidden));
+    this.$("in-view").addEventListener("click", () => this.regionOfView());
+    bindDrawing(this.$("drawing"), (corners) => {
       this.drawing(false);
       const [a, b] = corners.map((c) => this.osd.viewport.viewerElementToImageCoordinates(new OpenSeadragon.Point(c.x, c.y)));
       this.give(Math.min(a.x, b.x), Math.min(a.y, b.y), Math.max(a.x, b.x), Math.max(a.y, b.y));
@@ -156,20 +161,20 @@ export class SlideViewer {
     this.layers[layer] = !this.layers[layer];
     if (layer === "heat" && this.layers.heat && !this.heat) {
       try {
-        this.heat = await api(`/cases/${$("case").dataset.case}/heat/${this.slide.case_id}`);
+        this.heat = await this.askHeat(this.slide);
       } catch (error) {
         this.layers.heat = false;
-        say($("slide-fault"), error.message);
-        setTimeout(() => say($("slide-fault"), ""), 5000);
+        say(this.$("slide-fault"), error.message);
+        setTimeout(() => say(this.$("slide-fault"), ""), 5000);
       }
     }
-    $(`layer-${layer}`).setAttribute("aria-pressed", String(this.layers[layer]));
+    this.$(`layer-${layer}`).setAttribute("aria-pressed", String(this.layers[layer]));
     this.redraw();
   }
 
   drawing(on) {
-    $("drawing").hidden = !on;
-    $("draw").setAttribute("aria-pressed", String(on));
+    this.$("drawing").hidden = !on;
+    this.$("draw").setAttribute("aria-pressed", String(on));
   }
 
   regionOfView() {

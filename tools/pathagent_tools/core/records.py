@@ -239,6 +239,12 @@ class Report(Frozen):
             raise ValueError(f"{', '.join(wrong)} was drawn by a generator and is no evidence")
         return self
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows of a report."""
+        from pathagent_tools.core.notebook_html import report_html
+
+        return report_html(self)
+
 
 class Review(Frozen):
     """What a human decided about a draft."""

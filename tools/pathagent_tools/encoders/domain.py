@@ -121,7 +121,7 @@ def channel_statistics(encoder: SlideEncoder, tiles: NDArray[np.uint8]) -> Float
     """
     import torch
 
-    network = _open_clip(encoder)
+    network = staged(encoder)
     network.check_tiles(tiles)
     trunk = network.model.visual.trunk
     rows = []
@@ -186,7 +186,7 @@ def save_reference(reference: DomainReference, folder: Path) -> None:
 
 def reference_of(encoder: SlideEncoder) -> DomainReference:
     """The reference that ships beside the encoder's weights. UserError where there is none."""
-    network = _open_clip(encoder)
+    network = staged(encoder)
     if network.folder is None or not (network.folder / DOMAIN_FILE).is_file():
         raise UserError(
             f"Encoder {encoder.id!r} has no {DOMAIN_FILE}: its domain is not known. Use a profile whose "
@@ -208,7 +208,8 @@ def _load_reference(folder: Path, revision: str) -> DomainReference:
     )
 
 
-def _open_clip(encoder: SlideEncoder) -> OpenClipEncoder:
+def staged(encoder: SlideEncoder) -> OpenClipEncoder:
+    """The encoder, where its image tower is a convolutional network with stages. UserError otherwise."""
     tower = getattr(getattr(encoder, "model", None), "visual", None)
     if isinstance(encoder, OpenClipEncoder) and hasattr(getattr(tower, "trunk", None), "conv_stem"):
         return encoder

@@ -21,6 +21,9 @@ from pathagent_tools.core.protocols import SlideEncoder
 Floats = NDArray[np.float32]
 DEFAULT_LOGIT_SCALE: Final = 50.0
 NEIGHBOURS: Final = 8
+GRAVE: Final = 0.8
+"""Classes of at least this abnormality are disease to `suspicion`: tumour and dysplasia."""
+SUSPICION_RANGE: Final = (-3.0, 20.0)
 MIN_SPREAD: Final = 0.15
 """Cosine range of a slide below which similarities count as flat: noise is not stretched to 0..1."""
 
@@ -110,29 +113,63 @@ def relevance(features: Floats, encoder: SlideEncoder, text: str) -> Floats:
     return np.asarray((cosines - low) / max(high - low, MIN_SPREAD), np.float32)
 
 
-def anomaly(features: Floats, encoder: SlideEncoder, *, weights: Mapping[str, float] | None = None) -> Floats:
+def anomaly(
+    features: Floats,
+    encoder: SlideEncoder,
+    *,
+    weights: Mapping[str, float] | None = None,
+    among: Floats | None = None,
+) -> Floats:
     """[N] 0..1 without any question: how abnormal the tile's class is × how unlike the slide's mass it is.
 
     The second factor runs from 0.5 (in the thick of the slide) to 1 (alone), so that a slide that is
     tumour throughout keeps high values. weights: class key → abnormality instead of `classes.yaml`'s.
+    among: [M, D] the slide's tiles, where `features` are others of it or more.
     """
     if len(features) == 0:
         return np.empty(0, np.float32)
     classes = class_table().classes
     abnormality = np.array([(weights or {}).get(k, c.abnormality) for k, c in classes.items()], np.float32)
     expected = zero_shot(features, encoder) @ abnormality
-    return np.asarray(np.clip(expected * (0.5 + 0.5 * _apartness(features)), 0, 1), np.float32)
+    return np.asarray(np.clip(expected * (0.5 + 0.5 * _apartness(features, among)), 0, 1), np.float32)
 
 
-def _apartness(features: Floats) -> Floats:
-    """[N] 0..1: rank of the distance to the slide's mass (mean of its nearest half, by cosine)."""
-    n = len(features)
-    if n < NEIGHBOURS:
-        return np.full(n, 0.5, np.float32)
+def suspicion(features: Floats, encoder: SlideEncoder, *, among: Floats | None = None) -> Floats:
+    """[N] how much more a tile looks like disease than its slide does: ranks, and is no probability.
+
+    The log-odds of the classes of an abnormality of at least 0.8 against all others, in units of the mean
+    deviation from the slide's median, clipped to -3..20. Unlike `anomaly` it does not saturate where the
+    encoder is sure, and a stain that shifts the whole slide shifts nothing. among: as in `anomaly`.
+    """
+    if len(features) == 0:
+        return np.empty(0, np.float32)
+    grave = np.array([c.abnormality >= GRAVE for c in class_table().classes.values()])
+
+    def odds(of: Floats) -> Floats:
+        p = zero_shot(of, encoder)
+        return np.asarray(np.log(p[:, grave].sum(1) + 1e-6) - np.log(p[:, ~grave].sum(1) + 1e-6))
+
+    here = odds(features)
+    slide = here if among is None else odds(among)
+    middle = np.median(slide)
+    spread = max(float(np.abs(slide - middle).mean()), 1e-3)
+    return np.asarray(np.clip((here - middle) / spread, *SUSPICION_RANGE), np.float32)
+
+
+def _apartness(features: Floats, among: Floats | None) -> Floats:
+    """[N] 0..1: rank among the slide's tiles of the distance to their mass (mean of the nearest half)."""
     vectors = unit(features)
-    centre = vectors.mean(0)
-    near = vectors[np.argsort(-(vectors @ centre), kind="stable")[: max(1, n // 2)]]
-    distance = 1 - vectors @ unit(near.mean(0)[None])[0]
+    slide = vectors if among is None else unit(among)
+    n = len(slide)
+    if n < NEIGHBOURS:
+        return np.full(len(features), 0.5, np.float32)
+    centre = slide.mean(0)
+    near = slide[np.argsort(-(slide @ centre), kind="stable")[: max(1, n // 2)]]
+    mass = unit(near.mean(0)[None])[0]
+    distance = 1 - slide @ mass
+    if among is not None:
+        places = np.searchsorted(np.sort(distance), 1 - vectors @ mass)
+        return np.asarray(np.minimum(places / (n - 1), 1), np.float32)
     rank = np.empty(n, np.float32)
     rank[np.argsort(distance, kind="stable")] = np.arange(n, dtype=np.float32) / (n - 1)
     return rank

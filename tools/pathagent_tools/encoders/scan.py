@@ -79,7 +79,7 @@ def scan_slide(
             log.warning("%s: stored features are computed anew: %s", slide.name, reason)
     reused = features is not None
     if features is None:
-        features = _encode(slide, coords, grid, encoder)
+        features = encode_at(slide, coords, grid, encoder)
         if path is not None:
             write_features(path, key, coords, features)
     return TileFeatures(
@@ -95,9 +95,10 @@ def read_tiles(slide: Slide, regions: Sequence[Region], tile_px: int) -> NDArray
     return tiles
 
 
-def _encode(
+def encode_at(
     slide: Slide, coords: NDArray[np.int64], spec: TileSpec, encoder: SlideEncoder
 ) -> NDArray[np.float32]:
+    """Features [N, D] of the tiles at level-0 corners [N, 2]. SlideError where they cannot be read."""
     features = np.empty((len(coords), encoder.dim), np.float32)
     with TileReader(slide, coords, spec) as reader:
         for batch in reader:

@@ -51,6 +51,8 @@ def photograph(
     pad = int(np.ceil(max(margin_um(touching), 3 * scanner.psf_um) / mpp)) + 1
     wx, wy = x - pad * mpp, y - pad * mpp
     w, h = width + 2 * pad, height + 2 * pad
+    if not touching and plan.is_glass(wx, wy, w * mpp, h * mpp):
+        return _empty(plan, x, y, mpp, width, height, scanner)
     labels, dyes = plan.dyes(wx, wy, mpp, w, h, crush_table(touching))
     light = np.empty((h, w, 3), np.float32)
     if touching:
@@ -65,10 +67,31 @@ def photograph(
         for axis in (0, 1):
             light = gaussian_filter1d(light, sigma, axis=axis, truncate=3.0)
     inner = np.ascontiguousarray(light[pad : pad + height, pad : pad + width])
-    out = np.empty((height, width, 3), np.uint8)
-    white = np.array(scanner.white, np.float32)
-    digitise(inner, round(x / mpp), round(y / mpp), white, scanner.noise, plan.key + 9, out)
+    out = _sensor(plan, x, y, mpp, scanner, inner)
     return out, np.ascontiguousarray(labels[pad : pad + height, pad : pad + width])
+
+
+def _sensor(
+    plan: Plan, x: float, y: float, mpp: float, scanner: Scanner, light: NDArray[np.float32]
+) -> Image:
+    out = np.empty(light.shape, np.uint8)
+    white = np.array(scanner.white, np.float32)
+    digitise(light, round(x / mpp), round(y / mpp), white, scanner.noise, plan.key + 9, out)
+    return out
+
+
+def _empty(
+    plan: Plan, x: float, y: float, mpp: float, width: int, height: int, scanner: Scanner
+) -> tuple[Image, NDArray[np.uint8]]:
+    """Bare glass, the same pixels as painting it would give: even light, blurred like everything else."""
+    from scipy.ndimage import gaussian_filter1d
+
+    sigma = scanner.psf_um / mpp
+    spot = np.ones((int(6 * sigma) + 9,) * 2, np.float32)
+    for axis in (0, 1) if sigma > 0.2 else ():
+        spot = gaussian_filter1d(spot, sigma, axis=axis, truncate=3.0)
+    light = np.full((height, width, 3), spot[len(spot) // 2, len(spot) // 2], np.float32)
+    return _sensor(plan, x, y, mpp, scanner, light), np.zeros((height, width), np.uint8)
 
 
 def jpeg_bytes(image: Image, quality: int) -> bytes:

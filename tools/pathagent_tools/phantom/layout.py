@@ -81,6 +81,18 @@ def draw_layout(rng: np.random.Generator, side_um: float, pieces: int) -> Layout
     return Layout(zones, density.astype(np.float32), tuple(masks), tuple(look_alikes))
 
 
+def crowd(rng: np.random.Generator, layout: Layout, count: int) -> Layout:
+    """The layout with `count` more patches of reactive glands and as many of mild inflammation."""
+    zones, density = layout.zones.copy(), layout.inflammation.astype(np.float64)
+    xs, ys = grid_points(zones.shape[0])
+    added = []
+    for _ in range(count):
+        added += _reactive_glands(rng, zones, density, xs, ys)
+        added += _mild_inflammation(rng, zones, density, xs, ys)
+    patches = (*layout.look_alikes, *added)
+    return Layout(zones, density.astype(np.float32), layout.pieces, patches)
+
+
 def _slots(rng: np.random.Generator, side: float, pieces: int) -> list[tuple[float, float, float, float]]:
     """(centre x, centre y, half width, half height) of non-touching places for the pieces."""
     columns = math.ceil(math.sqrt(pieces))
@@ -136,20 +148,9 @@ def _look_alikes(
     """Reactive glands, patches of mild inflammation, small lymphoid follicles; changes the plan in place."""
     patches = []
     for _ in range(int(rng.integers(1, 3))):
-        place = pick(rng, zones == k.MUCOSA)
-        if place is not None:
-            radius = float(rng.uniform(110, 230))
-            inside = star(rng, xs, ys, *place, 0.2) < radius
-            zones[inside & (zones == k.MUCOSA)] = k.REACTIVE
-            density[inside] += rng.uniform(100, 900)
-            patches.append(Patch("reactive glands", *place, radius))
+        patches += _reactive_glands(rng, zones, density, xs, ys)
     for _ in range(int(rng.integers(1, 4))):
-        place = pick(rng, (zones == k.MUCOSA) | (zones == k.STROMA))
-        if place is not None:
-            radius = float(rng.uniform(70, 150))
-            blob = star(rng, xs, ys, *place, 0.25)
-            density += rng.uniform(1200, 2000) * np.clip((radius - blob) / 40.0, 0, 1)
-            patches.append(Patch("mild inflammation", *place, radius))
+        patches += _mild_inflammation(rng, zones, density, xs, ys)
     if rng.random() < 0.5:
         place = pick(rng, (zones == k.MUCOSA) | (zones == k.STROMA))
         if place is not None:
@@ -157,6 +158,33 @@ def _look_alikes(
             zones[(star(rng, xs, ys, *place, 0.1) < radius) & (zones != k.GLASS)] = k.LYMPHOID
             patches.append(Patch("lymphoid follicle", *place, radius))
     return patches
+
+
+def _reactive_glands(
+    rng: np.random.Generator, zones: NDArray[np.uint8], density: Float, xs: Float, ys: Float
+) -> list[Patch]:
+    """A patch of reactive glands in the mucosa, where there is any. In place."""
+    place = pick(rng, zones == k.MUCOSA)
+    if place is None:
+        return []
+    radius = float(rng.uniform(110, 230))
+    inside = star(rng, xs, ys, *place, 0.2) < radius
+    zones[inside & (zones == k.MUCOSA)] = k.REACTIVE
+    density[inside] += rng.uniform(100, 900)
+    return [Patch("reactive glands", *place, radius)]
+
+
+def _mild_inflammation(
+    rng: np.random.Generator, zones: NDArray[np.uint8], density: Float, xs: Float, ys: Float
+) -> list[Patch]:
+    """A patch of lymphocytes in mucosa or stroma. In place."""
+    place = pick(rng, (zones == k.MUCOSA) | (zones == k.STROMA))
+    if place is None:
+        return []
+    radius = float(rng.uniform(70, 150))
+    blob = star(rng, xs, ys, *place, 0.25)
+    density += rng.uniform(1200, 2000) * np.clip((radius - blob) / 40.0, 0, 1)
+    return [Patch("mild inflammation", *place, radius)]
 
 
 def pick(rng: np.random.Generator, mask: Mask) -> tuple[float, float] | None:

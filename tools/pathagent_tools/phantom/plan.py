@@ -22,6 +22,8 @@ from pathagent_tools.phantom.tissue import LESION_REACH, MUCOSA_REACH, REACH_UM
 from pathagent_tools.phantom.warp import window_nodes
 
 PLAN_CELL_UM = 8.0
+GLASS_MARGIN_UM = 64.0
+"""More than borders bend (23 µm) and nuclei reach (11 µm)."""
 MITOSIS_RATE = {
     "adenoma": (0.003, 0.02),
     "carcinoma": (0.0015, 0.018, 0.085),
@@ -72,6 +74,17 @@ class Plan:
 
     def _place(self) -> tuple[Grid, Grid, Field, float, float, float, Params, int]:
         return self.zones, self.reach, self.depth, PLAN_CELL_UM, self.ox, self.oy, self.par, self.key
+
+    def is_glass(self, x: float, y: float, width: float, height: float) -> bool:
+        """Whether no tissue lies in the window (µm) or near enough to reach into it."""
+        rows, columns = (
+            slice(
+                max(0, int((start - origin - GLASS_MARGIN_UM) / PLAN_CELL_UM)),
+                max(0, int((start + length - origin + GLASS_MARGIN_UM) / PLAN_CELL_UM) + 1),
+            )
+            for start, length, origin in ((y, height, self.oy), (x, width, self.ox))
+        )
+        return not self.zones[rows, columns].any()
 
     def nuclei(self, x: float, y: float, width: float, height: float) -> Table:
         """Nuclei and painted bodies touching the window (µm)."""

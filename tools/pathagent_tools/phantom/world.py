@@ -18,7 +18,7 @@ from pathagent_tools.phantom.artifacts import Artifact, coverage, draw_artifact,
 from pathagent_tools.phantom.camera import Image, photograph, shrink
 from pathagent_tools.phantom.cells import AREA, CLASS, MITOSIS, X, Y
 from pathagent_tools.phantom.findings import class_fractions, findings_of
-from pathagent_tools.phantom.layout import Layout, draw_layout, pick
+from pathagent_tools.phantom.layout import Layout, crowd, draw_layout, pick
 from pathagent_tools.phantom.lesion import Diseased, add_lesion
 from pathagent_tools.phantom.plan import PLAN_CELL_UM, Plan, parameters
 from pathagent_tools.phantom.stain import (
@@ -36,10 +36,13 @@ SIZE_PX: Final[dict[str, int]] = {"small": 3072, "standard": 8192, "large": 2048
 """Side of a slide in level-0 px at `LEVEL0_MPP`."""
 LEVEL0_MPP: Final = 0.5
 _PIECES: Final = {"small": (2, 4), "standard": (2, 6), "large": (3, 8)}
-_BLOCK_PX = 1024
+_BLOCK_PX = 512
+
+ARTIFACT_CHANCES: Final = (("crush", 1.0), ("fold", 0.4), ("blur", 0.4), ("pen", 0.35), ("bubble", 0.35))
+"""Kind of artifact → share of slides that have one, in the order of drawing."""
 
 # Independent random streams: one argument changes, the others keep their numbers.
-_HASH, _LAYOUT, _CASE, _LESION, _STAIN, _SCANNER, _ARTIFACT = range(7)
+_HASH, _LAYOUT, _CASE, _LESION, _STAIN, _SCANNER, _ARTIFACT, _CROWD = range(8)
 
 
 class Nucleus(NamedTuple):
@@ -178,14 +181,18 @@ def make_phantom(
     diagnosis: str | None = None,
     grade: str | None = None,
     lesion_mm: float | None = None,
+    lesion_share: float | None = None,
     scanner: str | None = None,
     stain: StainWord | None = None,
     artifacts: bool = True,
+    look_alikes: int = 0,
 ) -> Phantom:
     """Plan the slide of a seed; what is not given is drawn (families and grades uniformly).
 
-    `diagnosis` and `grade` as in `core.vocabulary.DIAGNOSES`, `lesion_mm` the equivalent diameter,
-    `scanner` a name of `stain.SCANNERS`. UserError names the allowed values.
+    `diagnosis` and `grade` as in `core.vocabulary.DIAGNOSES`, `lesion_mm` the equivalent diameter or else
+    `lesion_share` the lesion's share (0..1) of the tissue, `scanner` a name of `stain.SCANNERS`.
+    `look_alikes`: so many more patches of reactive glands, of mild inflammation and of crush than a slide
+    has anyway; the rest stays. UserError names the allowed values.
     """
     if size not in SIZE_PX:
         raise UserError(f"Unknown phantom size {size!r}. Use one of: {', '.join(SIZE_PX)}.")
@@ -194,7 +201,12 @@ def make_phantom(
     number = 0 if level == "none" else DIAGNOSES[family].index(level) + 1
     layout_rng = _rng(seed, _LAYOUT)
     layout = draw_layout(layout_rng, side, int(layout_rng.integers(*_PIECES[size])))
+    crowd_rng = _rng(seed, _CROWD)
+    if look_alikes:
+        layout = crowd(crowd_rng, layout, look_alikes)
     lesion_rng = _rng(seed, _LESION)
+    if lesion_share is not None:
+        lesion_mm = _diameter_mm(layout, lesion_share)
     diseased = add_lesion(lesion_rng, layout, family, number, lesion_mm)
     par = parameters(layout_rng, "no significant abnormality", 0)
     bare_key = int(_rng(seed, _HASH).integers(1 << 40))
@@ -210,8 +222,18 @@ def make_phantom(
     device = scanner_named(scanner or names[int(_rng(seed, _SCANNER).integers(len(names)))])
     word = _stain_word(stain) if stain is not None else None
     marks = _draw_artifacts(_rng(seed, _ARTIFACT), layout, diseased, side) if artifacts else ()
+    if artifacts and look_alikes:
+        marks += _draw_artifacts(crowd_rng, layout, diseased, side, (("crush", 1.0),) * look_alikes)
     batch = draw_stain(_rng(seed, _STAIN), word)
     return Phantom(seed, size, family, level, batch, device, marks, layout, diseased, plan, bare)
+
+
+def _diameter_mm(layout: Layout, share: float) -> float:
+    """Diameter of a circle of that share of the tissue's area."""
+    if not 0 < share < 1:
+        raise UserError(f"lesion_share {share:g} is no share of the tissue: give 0 to 1, e.g. 0.005.")
+    tissue_mm2 = float((layout.zones != k.GLASS).sum()) * PLAN_CELL_UM**2 * 1e-6
+    return 2.0 * math.sqrt(share * tissue_mm2 / math.pi)
 
 
 def _rng(seed: int, stream: int) -> np.random.Generator:
@@ -253,7 +275,11 @@ def _with_lesion(
 
 
 def _draw_artifacts(
-    rng: np.random.Generator, layout: Layout, diseased: Diseased, side: float
+    rng: np.random.Generator,
+    layout: Layout,
+    diseased: Diseased,
+    side: float,
+    kinds: Sequence[tuple[str, float]] = ARTIFACT_CHANCES,
 ) -> tuple[Artifact, ...]:
     """One crushed spot on every slide, other artifacts on a third; small lesions stay visible."""
     from scipy.ndimage import distance_transform_edt
@@ -261,7 +287,7 @@ def _draw_artifacts(
     tissue = layout.zones != k.GLASS
     far = distance_transform_edt(~diseased.mask) * PLAN_CELL_UM if diseased.mask.any() else None
     out = []
-    for kind, chance in (("crush", 1.0), ("fold", 0.4), ("blur", 0.4), ("pen", 0.35), ("bubble", 0.35)):
+    for kind, chance in kinds:
         if rng.random() > chance:
             continue
         room = tissue

@@ -27,7 +27,7 @@ def data_url(image: Image) -> str:
     from PIL import Image as Picture
 
     out = io.BytesIO()
-    Picture.fromarray(image).save(out, format="PNG")
+    Picture.fromarray(image).save(out, format="PNG", compress_level=1)  # a third of the time, 5 % more bytes
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 

@@ -1,0 +1,1 @@
+"""A slide and its report in a notebook."""

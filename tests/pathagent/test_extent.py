@@ -1,0 +1,81 @@
+"""The size of a lesion in a report: which looks it starts from, what counts as lesion, how it is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from report_cases import evidence, findings
+
+from pathagent.agents.extent import extent_claims
+from pathagent_tools.core.geometry import Region
+from pathagent_tools.core.records import Evidence
+from pathagent_tools.encoders import tissue_map
+from pathagent_tools.measure.extent import Extent
+
+DYSPLASIA = findings(tissue="dysplastic epithelium", architecture="crowded glands")
+STROMA = findings(tissue="stroma", architecture="none")
+POOLS = findings(tissue="invasive tumour", architecture="mucin pools")
+
+
+class Slides:
+    """Resources whose slides keep what is asked of them and answer with one extent."""
+
+    encoder = None
+
+    def __init__(self, found: Extent | None, *, assumed: bool = False) -> None:
+        self.asked: list[tuple[str, tuple[str, ...], list[int]]] = []
+        self._found, self._assumed = found, assumed
+
+    def slide(self, slide_id: str) -> Any:
+        def lesion_extent(tissues: Sequence[str], looks: Sequence[Region]) -> Extent | None:
+            self.asked.append((slide_id, tuple(tissues), [r.x for r in looks]))
+            return self._found
+
+        opened = SimpleNamespace(id=slide_id, resolution_assumed=self._assumed)
+        return SimpleNamespace(slide=opened, lesion_extent=lesion_extent)
+
+
+@pytest.fixture(autouse=True)
+def head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tissue_map, "head_of", lambda encoder: "a head")
+
+
+def claims(slides: Slides, looks: Sequence[Evidence]) -> list[dict[str, Any]]:
+    return extent_claims(slides, looks)  # type: ignore[arg-type]
+
+
+def test_the_size_is_measured_from_the_looks_that_show_the_neoplasm_and_cites_them() -> None:
+    slides = Slides(Extent(area_mm2=0.5, whole=True))
+    looks = [evidence(1, findings=STROMA), evidence(2), evidence(3), evidence(4, findings=DYSPLASIA)]
+    (claim,) = claims(slides, looks)
+    assert claim["text"].startswith("The lesion is about 0.8 mm across (as a circle")
+    assert claim["evidence"] == ("E2", "E3", "E4")
+    assert (claim["written_by"], claim["verdict"], claim["slide"]) == ("rule", "supported", "S1")
+    ((slide, tissues, _),) = slides.asked
+    assert (slide, tissues) == ("S1", ("invasive tumour", "necrosis"))
+
+
+def test_mucin_belongs_to_a_tumour_in_pools_and_nothing_else_to_a_dysplasia() -> None:
+    slides = Slides(Extent(0.5, whole=True))
+    claims(slides, [evidence(1, findings=POOLS)])
+    claims(slides, [evidence(1, findings=DYSPLASIA)])
+    assert [tissues for _, tissues, _ in slides.asked] == [
+        ("invasive tumour", "necrosis", "mucin"),
+        ("dysplastic epithelium",),
+    ]
+
+
+def test_what_was_not_read_to_its_end_and_an_assumed_resolution_are_said() -> None:
+    (claim,) = claims(Slides(Extent(0.5, whole=False), assumed=True), [evidence(1)])
+    assert "at least about 0.8 mm" in claim["text"] and "resolution assumed by user" in claim["text"]
+
+
+def test_no_size_without_a_neoplasm_or_without_a_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    slides = Slides(Extent(0.5, whole=True))
+    assert claims(slides, [evidence(1, findings=STROMA)]) == [] == slides.asked
+    assert claims(Slides(None), [evidence(1)]) == []
+    monkeypatch.setattr(tissue_map, "head_of", lambda encoder: None)
+    assert claims(slides, [evidence(1)]) == [] == slides.asked

@@ -1,0 +1,35 @@
+"""The closer scan: half steps around the best tiles, each once, inside the slide."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pathagent_tools.encoders import closer, reading
+from pathagent_tools.encoders.registry import load_encoder
+
+
+@given(st.sets(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1), st.data())
+def test_new_tiles_are_half_a_step_from_a_best_one(cells: set[tuple[int, int]], data: object) -> None:
+    coords = np.array(sorted(cells), np.int64) * 256
+    best = np.array([data.draw(st.integers(0, len(coords) - 1))])  # type: ignore[attr-defined]
+    new = closer.half_steps(coords, best, 256, (0, 0, 2048, 2048))
+    assert len({tuple(c) for c in new.tolist()}) == len(new)
+    assert (np.abs(new - coords[best[0]]).max(1) == 128).all()
+    assert ((new >= 0) & (new + 256 <= 2048)).all()
+
+
+def test_suspicion_shifts_with_nothing_that_shifts_the_whole_slide() -> None:
+    """Disease stands out, and a tile by as much alone as among the slide that it is compared with."""
+    encoder = load_encoder("embedded")
+    words = ["solid tumour nests", *["collagenous stroma without epithelium"] * 3, *["mature adipocytes"] * 3]
+    features = encoder.encode_texts(words)
+    found = reading.suspicion(features, encoder)
+    assert found.argmax() == 0
+    assert found[0] > 2
+    again = reading.suspicion(features[:1], encoder, among=features)
+    assert again[0] == found[0]
+    assert (
+        reading.anomaly(features[:1], encoder, among=features) >= 0.5 * reading.anomaly(features, encoder)[0]
+    )

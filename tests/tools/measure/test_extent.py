@@ -1,0 +1,97 @@
+"""The tissue map of the embedded encoder and the size of a lesion, beside the truth of a phantom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from pathagent_tools.core.errors import UserError
+from pathagent_tools.core.geometry import Region
+from pathagent_tools.encoders.clip import OpenClipEncoder
+from pathagent_tools.encoders.registry import load_encoder
+from pathagent_tools.encoders.scan import TileFeatures, scan_slide
+from pathagent_tools.encoders.tissue_map import TISSUE_FILE, head_of, tissue_shares
+from pathagent_tools.measure.extent import lesion_extent
+from pathagent_tools.phantom.classes import CLASSES
+from pathagent_tools.phantom.reports import lesion_diameter_mm
+from pathagent_tools.phantom.slide import write_slide
+from pathagent_tools.phantom.tile import sample_tile
+from pathagent_tools.phantom.truth import PhantomTruth, truth_of
+from pathagent_tools.phantom.world import make_phantom
+from pathagent_tools.slides import Slide, open_slide, tissue_mask
+
+
+@pytest.fixture(scope="module")
+def encoder() -> OpenClipEncoder:
+    found = load_encoder("embedded")
+    assert isinstance(found, OpenClipEncoder)
+    return found
+
+
+def test_the_map_names_the_tissue_of_most_cells(encoder: OpenClipEncoder) -> None:
+    samples = [sample_tile(9_400_000 + i, field_um=128.0, px=128, split="test") for i in range(24)]
+    names, shares = tissue_shares(encoder, np.stack([s.image for s in samples]))
+    assert shares.shape == (24, 8, 8, 10) and np.allclose(shares.sum(-1), 1, atol=1e-5)
+    middles = np.stack([s.label_map[8::16, 8::16] for s in samples])
+    plain = (middles < 10) & (middles > 0)
+    said = np.array(names)[shares.argmax(-1)]
+    true = np.vectorize(CLASSES.__getitem__)(middles)
+    assert (said == true)[plain].mean() > 0.65
+    commonest = max((true[plain] == name).mean() for name in names)
+    assert (said == true)[plain].mean() > commonest + 0.3
+
+
+def test_an_encoder_without_a_head_has_no_map(
+    encoder: OpenClipEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "folder", None)
+    assert head_of(encoder) is None
+    with pytest.raises(UserError, match=rf"no {TISSUE_FILE}: use the embedded encoder"):
+        tissue_shares(encoder, np.zeros((1, 128, 128, 3), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def scanned(
+    tmp_path_factory: pytest.TempPathFactory, encoder: OpenClipEncoder
+) -> Iterator[tuple[Slide, TileFeatures, PhantomTruth]]:
+    phantom = make_phantom(91_000_020, diagnosis="adenoma", lesion_mm=0.7, artifacts=False)
+    path = write_slide(phantom, tmp_path_factory.mktemp("extent"), name="slide.tiff")
+    with open_slide(path) as slide:
+        yield slide, scan_slide(slide, tissue_mask(slide), encoder), truth_of(phantom)
+
+
+def look_at(truth: PhantomTruth) -> Region:
+    """A field in the middle of the lesion."""
+    x, y = np.mean(truth.lesion_polygons[0], axis=0)
+    return Region(slide="S1", x=int(x) - 128, y=int(y) - 128, width=256, height=256, mpp=1.0)
+
+
+def test_the_lesion_under_a_look_is_as_large_as_the_truth_says(
+    scanned: tuple[Slide, TileFeatures, PhantomTruth], encoder: OpenClipEncoder
+) -> None:
+    slide, tiles, truth = scanned
+    found = lesion_extent(slide, tiles, encoder, ["dysplastic epithelium"], [look_at(truth)])
+    assert found is not None and found.whole
+    assert found.diameter_mm == pytest.approx(lesion_diameter_mm(truth), rel=0.2)
+
+
+def test_reading_stops_at_its_limit_and_says_so(
+    scanned: tuple[Slide, TileFeatures, PhantomTruth], encoder: OpenClipEncoder
+) -> None:
+    slide, tiles, truth = scanned
+    part = lesion_extent(slide, tiles, encoder, ["dysplastic epithelium"], [look_at(truth)], most_tiles=6)
+    assert part is not None and not part.whole
+    assert part.area_mm2 <= 6 * 0.128**2 * 1.5
+
+
+def test_nothing_is_measured_where_no_look_lies_on_the_lesion(
+    scanned: tuple[Slide, TileFeatures, PhantomTruth], encoder: OpenClipEncoder
+) -> None:
+    slide, tiles, truth = scanned
+    centre = np.mean(truth.lesion_polygons[0], axis=0)
+    far = max(range(len(tiles)), key=lambda i: float(np.linalg.norm(tiles.coords[i] - centre)))
+    elsewhere = [tiles.region(far, "S1")]
+    assert lesion_extent(slide, tiles, encoder, ["dysplastic epithelium"], elsewhere) is None
+    assert lesion_extent(slide, tiles, encoder, ["dysplastic epithelium"], []) is None
