@@ -242,9 +242,11 @@ def _run(
     from pathagent.output_folder import whole_folder
     from pathagent_tools.generators.catalogue import run_task, task_named
     from pathagent_tools.generators.marking.writing import FOLDER
+    from pathagent_tools.generators.registry import require_extra
     from pathagent_tools.generators.sampling import Sampling
     from pathagent_tools.generators.studio import Studio
 
+    require_extra()
     asked = _checked(task_named(task).schema, request)
     studio = Studio(sampling=Sampling(steps=steps, guidance=guidance), name=generator)
     with whole_folder(out, force=force) as folder:

@@ -128,7 +128,8 @@ def test_an_image_that_holds_is_marked_and_only_its_record_enters_the_state(
     assert image.id == "G1" and set(image.marks) >= {"band", "watermark", "metadata", "manifest"}
     assert [r.agrees for r in image.read_back] == [True, True]
     assert resources.work is not None
-    assert Pil.open(resources.work / "synthetic" / image.file).size == (image.width, image.height)
+    with Pil.open(resources.work / "synthetic" / image.file) as picture:
+        assert picture.size == (image.width, image.height)
 
 
 def test_a_diagnosis_that_cannot_be_drawn_is_said(resources: Resources) -> None:

@@ -56,7 +56,8 @@ def test_a_written_image_has_every_mark(written: tuple[Path, SyntheticImage]) ->
 def test_the_watermark_survives_jpeg_cropping_and_scaling(
     written: tuple[Path, SyntheticImage], tmp_path: Path
 ) -> None:
-    pixels = np.asarray(Pil.open(written[0]))
+    with Pil.open(written[0]) as picture:
+        pixels = np.asarray(picture)
     assert pixels.shape == (280, 256, 3)
     for i, treated in enumerate(watermark.treatments(pixels)):
         assert not np.array_equal(treated.shape, pixels.shape) or (treated != pixels).any()
@@ -91,7 +92,8 @@ def test_real_tissue_carries_no_mark(shared_data: Path) -> None:
     if not files:
         pytest.skip("no GlaS images in the shared data")
     for file in files:
-        tile = np.asarray(Pil.open(file).convert("RGB"))[:256, :256]
+        with Pil.open(file) as picture:
+            tile = np.asarray(picture.convert("RGB"))[:256, :256]
         assert watermark.matches(tile) < watermark.FOUND
         assert not has_band(tile)
 

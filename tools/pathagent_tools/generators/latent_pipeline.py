@@ -22,6 +22,7 @@ from pathagent_tools.generators.conditions import Conditions
 from pathagent_tools.generators.protocol import Images
 
 INDEX: Final = "model_index.json"
+LORA: Final = "pytorch_lora_weights.safetensors"
 
 
 class LatentGenerator:
@@ -46,7 +47,7 @@ class LatentGenerator:
             scheduler = DDPMScheduler.from_pretrained(folder, subfolder="scheduler")
             self._control = ControlNetModel.from_pretrained(controlnet, **safe).eval() if controlnet else None
             if lora is not None:
-                self._unet.load_lora_adapter(lora, prefix="unet", **safe)
+                self._unet.load_lora_adapter(*_lora(lora))
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             said = " ".join(str(error).split())[:200]
             raise UserError(
@@ -139,6 +140,18 @@ class LatentGenerator:
         wrong = [name for name, asked in refused.items() if asked]
         if wrong:
             raise UserError(f"The pipeline {self.id} cannot follow {wrong[0]}: use --generator embedded.")
+
+
+def _lora(path: Path) -> tuple[dict[str, Any], str | None]:
+    """(weights, prefix of their names) of a LoRA in diffusers' format: a pipeline's or a U-Net's own."""
+    from safetensors.torch import load_file
+
+    file = path / LORA if path.is_dir() else path
+    weights = load_file(file)
+    own = [key for key in weights if key.startswith("unet.")]
+    if not own and not any(".lora" in key for key in weights):
+        raise ValueError(f"{file} holds no LoRA weights")
+    return weights, "unet" if own else None
 
 
 def sentence(condition: Conditions) -> str:
