@@ -40,7 +40,7 @@ def _claim(opened: OpenSlide, shown: Sequence[Evidence]) -> dict[str, Any] | Non
     how = "" if found.whole else "at least "
     assumed = "; resolution assumed by user" if opened.slide.resolution_assumed else ""
     return {
-        "section": "measurements",
+        "section": "microscopy",
         "text": f"The lesion is {how}about {found.diameter_mm:.1f} mm across (as a circle of the area that "
         f"the tissue map gives it{assumed}).",
         "evidence": tuple(e.id for e in shown)[:MAX_CITES],
