@@ -51,7 +51,7 @@ def test_the_same_call_twice_gives_the_same_report_and_leaves_no_work(
 
 @pytest.mark.parametrize(("budget", "looks", "said"), [
     (Budget(looks=3), 3, "3 looks"),
-    (Budget(tokens=1000), 3, "tokens"),
+    (Budget(tokens=1000), 4, "tokens"),
     (Budget(seconds=1e-6), 0, "seconds"),
 ])  # fmt: skip
 def test_budgets_end_looking_and_the_report_says_so(draft, lesion_slide, budget, looks, said):
