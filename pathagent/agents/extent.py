@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from pathagent.agents.finish import EXPLAINS
 from pathagent.resources import OpenSlide, Resources
 from pathagent_tools.core.records import Evidence, Findings
 
@@ -12,9 +13,12 @@ MAX_CITES: Final = 4
 _NEOPLASTIC: Final = ("invasive tumour", "dysplastic epithelium")
 
 
-def extent_claims(resources: Resources, described: Sequence[Evidence]) -> list[dict[str, Any]]:
+def extent_claims(
+    resources: Resources, described: Sequence[Evidence], diagnosis: str
+) -> list[dict[str, Any]]:
     """Per slide with looks at a neoplasm, one claim that says how far it goes; none without a tissue map.
 
+    A look that the drafted diagnosis does not explain starts no lesion: beside a benign one it is a limit.
     Inflammation has no edge that a map of tissues could find: its extent is not stated.
     """
     from pathagent_tools.encoders.tissue_map import head_of
@@ -23,14 +27,14 @@ def extent_claims(resources: Resources, described: Sequence[Evidence]) -> list[d
         return []
     claims = []
     for slide in dict.fromkeys(e.region.slide for e in described):
-        shown = [e for e in described if e.region.slide == slide and _shows(e.findings)]
+        shown = [e for e in described if e.region.slide == slide and _shows(e.findings, diagnosis)]
         if shown and (claim := _claim(resources.slide(slide), shown)):
             claims.append(claim)
     return claims
 
 
-def _shows(found: Findings | None) -> bool:
-    return found is not None and found.tissue in _NEOPLASTIC
+def _shows(found: Findings | None, diagnosis: str) -> bool:
+    return found is not None and found.tissue in EXPLAINS.get(diagnosis, _NEOPLASTIC)
 
 
 def _claim(opened: OpenSlide, shown: Sequence[Evidence]) -> dict[str, Any] | None:

@@ -102,7 +102,7 @@ def _limits(state: State) -> tuple[str, ...]:
 
 
 _STRIKING: Final = frozenset({"invasive tumour", "dysplastic epithelium", "necrosis", "mucin"})
-_EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
+EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
     "no significant abnormality": frozenset(),
     "chronic inflammation": frozenset(),
     "adenoma": frozenset({"dysplastic epithelium"}),
@@ -113,12 +113,12 @@ _EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
 def _unexplained(state: State) -> list[str]:
     """Looks at tumour, or at what goes with one, beside a benign diagnosis: what to look at first."""
     leading = next(iter(state.get("differential", [])), None)
-    if state["outcome"] != "report" or leading is None or leading.diagnosis not in _EXPLAINS:
+    if state["outcome"] != "report" or leading is None or leading.diagnosis not in EXPLAINS:
         return []
     found: dict[str, list[str]] = {}
     for look in evidence_list(state):
         tissue = look.findings.tissue if look.findings else ""
-        if tissue in _STRIKING - _EXPLAINS[leading.diagnosis]:
+        if tissue in _STRIKING - EXPLAINS[leading.diagnosis]:
             found.setdefault(tissue, []).append(look.id)
     return [
         f"{', '.join(ids)} read as {tissue}, which the drafted diagnosis does not explain: look there first."

@@ -48,8 +48,9 @@ def write(resources: Resources, state: State) -> dict[str, Any]:
     if state["case"].question and answer is None:
         answer = f"not answered: {state['outcome']}"
         drafts.append(_rule("answer", answer, verdict="unsupported", reason=state["outcome_text"]))
-    if state["case"].task == "report" and state["outcome"] == "report":
-        drafts += extent_claims(resources, described)
+    leading = next(iter(state.get("differential", [])), None)
+    if state["case"].task == "report" and state["outcome"] == "report" and leading:
+        drafts += extent_claims(resources, described, leading.diagnosis)
     drafts += _measured_claims(looked)
     drafts += _declined_claims(state, looked)
     of_slide = {e.id: e.region.slide for e in looked}

@@ -43,8 +43,10 @@ def head(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tissue_map, "head_of", lambda encoder: "a head")
 
 
-def claims(slides: Slides, looks: Sequence[Evidence]) -> list[dict[str, Any]]:
-    return extent_claims(slides, looks)  # type: ignore[arg-type]
+def claims(
+    slides: Slides, looks: Sequence[Evidence], diagnosis: str = "adenocarcinoma"
+) -> list[dict[str, Any]]:
+    return extent_claims(slides, looks, diagnosis)  # type: ignore[arg-type]
 
 
 def test_the_size_is_measured_from_the_looks_that_show_the_neoplasm_and_cites_them() -> None:
@@ -71,6 +73,15 @@ def test_mucin_belongs_to_a_tumour_in_pools_and_nothing_else_to_a_dysplasia() ->
 def test_what_was_not_read_to_its_end_and_an_assumed_resolution_are_said() -> None:
     (claim,) = claims(Slides(Extent(0.5, whole=False), assumed=True), [evidence(1)])
     assert "at least about 0.8 mm" in claim["text"] and "resolution assumed by user" in claim["text"]
+
+
+def test_looks_that_the_diagnosis_does_not_explain_start_no_lesion() -> None:
+    slides = Slides(Extent(0.5, whole=True))
+    looks = [evidence(1), evidence(2, findings=DYSPLASIA)]
+    assert claims(slides, looks, "chronic inflammation") == [] == slides.asked
+    assert claims(slides, looks, "no significant abnormality") == [] == slides.asked
+    (claim,) = claims(slides, looks, "adenoma")
+    assert claim["evidence"] == ("E2",)
 
 
 def test_no_size_without_a_neoplasm_or_without_a_map(monkeypatch: pytest.MonkeyPatch) -> None:
