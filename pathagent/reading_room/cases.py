@@ -95,19 +95,22 @@ def share(session: Session, row: CaseRow, user: User, name: str) -> None:
 
 
 def state_of(session: Session, case_id: str) -> str:
-    """open, at work, waiting for review, reviewed, rejected, paused or failed: what a list says of a case."""
+    """open, asked, at work, waiting for review, reviewed, rejected, paused or failed: what a list says of a
+    case. Work on a question that does not succeed says so itself; the case stays what it was."""
     runs = runs_of(session, case_id)
     if any(r.state in AT_WORK for r in runs):
         return "at work"
     newest = session.scalars(
         select(VersionRow).where(VersionRow.case_id == case_id).order_by(VersionRow.number.desc()).limit(1)
     ).first()
-    last = runs[-1].state if runs else ""
-    if last in ("paused", "failed"):
-        return last
-    if newest is None:
-        return "asked" if runs else "open"
-    return "waiting for review" if newest.status == "draft" else newest.status
+    if newest is not None and newest.status == "draft":
+        return "waiting for review"
+    drafts = [r.state for r in runs if r.kind == "draft"]
+    if drafts and drafts[-1] in ("paused", "failed"):
+        return drafts[-1]
+    if newest is not None:
+        return newest.status
+    return "asked" if any(r.state == "done" for r in runs) else "open"
 
 
 def runs_of(session: Session, case_id: str) -> list[RunRow]:

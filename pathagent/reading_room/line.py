@@ -110,7 +110,9 @@ class Line:
             if run_id in self._stopped:
                 self._settle(run_id, "stopped", "stopped by its reader")
         except ModelUnavailableError as error:
-            self._settle(run_id, "paused", str(error))
+            # What a caller of the command line would type next is said by a button here.
+            plain = error.__cause__ if isinstance(error.__cause__, ModelUnavailableError) else error
+            self._settle(run_id, "paused", str(plain))
         except PathAgentError as error:
             self._settle(run_id, "failed", str(error))
         except Exception as error:
