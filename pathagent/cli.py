@@ -31,6 +31,7 @@ from pathagent.commands import (
     encode,
     generate,
     models,
+    opinions,
     phantom,
     report,
     review,
@@ -102,6 +103,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(serve.app, name="serve")
 app.add_typer(user.app, name="user")
 app.add_typer(audit.app, name="audit")
+app.command("opinions")(opinions.opinions)
 app.command("doctor")(doctor.doctor)
 
 

@@ -14,7 +14,7 @@ import typer
 
 from pathagent.commands.console import emit, say
 from pathagent.commands.options import Data, DatabaseUrl, Profile, Seed, VlmModel, VlmUrl
-from pathagent_tools.core.errors import ModelUnavailableError
+from pathagent_tools.core.errors import ModelUnavailableError, UserError
 
 app = typer.Typer(help="The chat page on this machine, or a model server (serve vlm).")
 
@@ -24,6 +24,9 @@ def page(
     ctx: typer.Context,
     folder: Annotated[
         list[Path] | None, typer.Option("--folder", help="Folder of slides that may be opened; repeatable.")
+    ] = None,
+    uploads: Annotated[
+        Path | None, typer.Option("--uploads", help="Folder that readers may send slides to, from the page.")
     ] = None,
     data: Data = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8860,
@@ -48,6 +51,7 @@ def page(
     settings = RoomSettings(
         data=(data or default_data()).expanduser().resolve(),
         folders=tuple(folder or [Path.cwd()]),
+        uploads=None if uploads is None else _made(uploads),
         host=host,
         port=port,
         names=tuple(name or ()),
@@ -58,6 +62,16 @@ def page(
         seed=seed,
     )
     serve_room(settings, say=say, emit=emit)
+
+
+def _made(folder: Path) -> Path:
+    """The folder of uploads, made where it is absent."""
+    folder = folder.expanduser().resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot write {folder}: {error.strerror}. Choose another --uploads.") from None
+    return folder
 
 
 @app.command("vlm")

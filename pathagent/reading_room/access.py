@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from fastapi import Depends, HTTPException, Request
 from sqlalchemy.orm import Session
 
-from pathagent.reading_room import cases
+from pathagent.reading_room import cases, opinions
 from pathagent.reading_room.room import Room
 from pathagent.reading_room.sessions import COOKIE
 from pathagent.reading_room.tables import CaseRow, User
@@ -72,6 +72,15 @@ def person(reader: Annotated[Reader, Depends(signed_in)]) -> Reader:
 TheRoom = Annotated[Room, Depends(room_of)]
 TheReader = Annotated[Reader, Depends(signed_in)]
 ThePerson = Annotated[Reader, Depends(person)]
+
+
+def shown_case(session: Session, reader: Reader, case_id: str) -> CaseRow:
+    """The reader's case, where what the machine thinks of it may be shown: 404 as `own_case`, and
+    WithheldError in reader mode until the reader has committed an opinion."""
+    row = own_case(session, reader, case_id)
+    if opinions.withheld(session, row, reader.user):
+        raise opinions.WithheldError("Commit your opinion first: what the machine thinks is shown after that.")
+    return row
 
 
 def own_case(session: Session, reader: Reader, case_id: str) -> CaseRow:

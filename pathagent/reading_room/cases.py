@@ -33,8 +33,13 @@ def open_case(
     notes: str | None = None,
     specimen: str | None = None,
     mpp: float | None = None,
+    patient: str | None = None,
+    reader_mode: bool = False,
+    illustrate: bool = False,
 ) -> CaseRow:
     """A new case. Every slide is opened once, so that what stands against it is said now.
+
+    patient: the digest of the patient's key. reader_mode, illustrate: see `CaseRow`.
 
     Raises UserError (SlideError, ResolutionError among them).
     """
@@ -51,7 +56,7 @@ def open_case(
     with room.writing() as session:
         row = CaseRow(
             owner_id=user.id, title=words, notes=(notes or "").strip() or None, specimen=kind, mpp=mpp,
-            slides=list(slides),
+            slides=list(slides), patient=patient, reader_mode=reader_mode, illustrate=illustrate,
         )  # fmt: skip
         session.add(row)
         session.flush()

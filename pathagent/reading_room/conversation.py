@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from pathagent.reading_room import cases, versions
+from pathagent.reading_room import cases, opinions, versions
 from pathagent.reading_room.room import Room
 from pathagent.reading_room.tables import CaseRow, EventRow, RunRow, User, VersionRow
 from pathagent.report.words import VERDICTS, quantity, seen
@@ -16,8 +16,12 @@ from pathagent_tools.core.errors import SlideError
 from pathagent_tools.core.records import Evidence, Report
 
 
-def case_view(room: Room, session: Session, row: CaseRow) -> dict[str, Any]:
-    """Everything that a page needs to be whole after a reload; `newest_event` is where to follow on."""
+def case_view(room: Room, session: Session, row: CaseRow, user: User) -> dict[str, Any]:
+    """Everything that a page needs to be whole after a reload; `newest_event` is where to follow on.
+
+    In reader mode nothing that the machine thinks is in it until the user has committed an opinion.
+    """
+    hidden = opinions.withheld(session, row, user)
     newest = session.scalar(select(func.max(EventRow.id)).where(EventRow.case_id == row.id)) or 0
     runs = cases.runs_of(session, row.id)
     return {
@@ -30,9 +34,12 @@ def case_view(room: Room, session: Session, row: CaseRow) -> dict[str, Any]:
         "readers": cases.readers_of(session, row),
         "created": row.created,
         "slides": [_slide(room, row, i, slide_id) for i, slide_id in enumerate(row.slides)],
-        "runs": [run_view(session, run) for run in runs],
-        "evidence": ledger(runs),
-        "review": review_view(session, row),
+        "same_patient": row.patient is not None,
+        "illustrate": row.illustrate,
+        "opinion": opinion_view(session, row, user) if row.reader_mode else None,
+        "runs": [run_view(session, run, hidden=hidden) for run in runs],
+        "evidence": [] if hidden else ledger(runs),
+        "review": None if hidden else review_view(session, row),
         "newest_event": newest,
     }
 
@@ -53,8 +60,21 @@ def _slide(room: Room, row: CaseRow, number: int, slide_id: str) -> dict[str, An
     }
 
 
-def run_view(session: Session, run: RunRow) -> dict[str, Any]:
-    """One run: what was asked, how it stands, and what it answered."""
+def opinion_view(session: Session, row: CaseRow, user: User) -> dict[str, Any]:
+    """How far the user is in reader mode; `withheld` while the machine's side is not shown."""
+    found = opinions.opinion_of(session, row, user)
+    return {
+        "withheld": opinions.withheld(session, row, user),
+        "started": found.started if found else None,
+        "committed": found.committed if found else None,
+        "diagnosis": found.diagnosis if found else "",
+        "sure": found.sure if found else None,
+        "agreement": found.agreement if found else None,
+    }
+
+
+def run_view(session: Session, run: RunRow, *, hidden: bool = False) -> dict[str, Any]:
+    """One run: what was asked, how it stands, and, where that is not hidden, what it answered."""
     who = session.get(User, run.asked_by)
     return {
         "id": run.id,
@@ -70,7 +90,7 @@ def run_view(session: Session, run: RunRow) -> dict[str, Any]:
         "created": run.created,
         "started": run.started,
         "ended": run.ended,
-        "answer": run.answer,
+        "answer": None if hidden else run.answer,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pathagent.reading_room import synthetic
 from pathagent.reading_room.documents import report_docx, report_pdf
 from pathagent.reading_room.room import Room
 from pathagent.reading_room.tables import CaseRow, VersionRow
@@ -54,6 +55,7 @@ def _write(room: Room, row: CaseRow, version: VersionRow, folder: Path) -> None:
         evidence_images={e.id: _pixels(slides[e.region.slide], e.region) for e in report.evidence},
         overviews={name: Overview(*slide.thumbnail(_OVERVIEW_PX)) for name, slide in slides.items()},
         bounds={name: slide.bounds[:2] for name, slide in slides.items()},
+        illustrations=synthetic.marked(room, row, version),
         run={"run": report.provenance.get("run", ""), "version": version.number},
         force=True,
     )

@@ -127,6 +127,7 @@ class Executor:
             budget=budget,
             seed=self._room.settings.seed,
             review="required" if drafts else "none",
+            illustrate=drafts and row.illustrate,
         )
 
     def _fields(self, region: Region, row: CaseRow) -> int:

@@ -28,14 +28,16 @@ HEADERS: Final = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 MAX_BODY: Final = 1 << 20
-"""Bytes of a request: everything that a reader sends is text."""
+"""Bytes of a request: everything that a reader sends is text, but for slides."""
+UPLOAD: Final = "/api/v1/slides"
+"""The one address that slides may be sent to."""
 
 
 class Guard:
     """ASGI middleware: the names under which the server may be reached, where changes come from, headers."""
 
     def __init__(self, app: ASGIApp, settings: RoomSettings) -> None:
-        self._app = app
+        self._app, self._settings = app, settings
         self._names = {*LOOPBACK, settings.host, *settings.names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,8 +61,9 @@ class Guard:
         if origin is not None and urlsplit(origin).netloc != host:
             return PlainTextResponse("Changes are not accepted from another site.", 403)
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MAX_BODY or "transfer-encoding" in headers:
-            return PlainTextResponse("The request is too large.", 413)
+        most = self._settings.max_upload if scope["path"] == UPLOAD else MAX_BODY
+        if not length.isdecimal() or int(length) > most or "transfer-encoding" in headers:
+            return PlainTextResponse(f"This is too large: the server takes {most:,} bytes here.", 413)
         return None
 
 

@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from pathagent.reading_room import cases
 from pathagent.reading_room.access import TheRoom, known_reader, room_of
+from pathagent.reading_room.uploads import SUFFIXES
 from pathagent.reading_room.users import has_users
 from pathagent.report import words
 from pathagent.rules.synoptic import SPECIMENS
@@ -21,7 +22,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 def case_list(request: Request, room: TheRoom) -> Response:
     """The reader's cases, and the form for a new one."""
-    return _page(request, "cases", specimens=SPECIMENS)
+    return _page(request, "cases", specimens=SPECIMENS, suffixes=SUFFIXES)
 
 
 @router.get("/settings")

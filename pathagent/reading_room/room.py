@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from pathagent.reading_room import audit
+from pathagent.reading_room import audit, uploads
 from pathagent.reading_room.database import Database, sqlite_url
 from pathagent.reading_room.library import Library
 from pathagent.reading_room.models import Models
@@ -42,7 +42,10 @@ class Room:
         self.settings = settings
         self.database = Database(settings.database or sqlite_url(settings.data))
         self.sessions, self.patience = Sessions(settings.data), Patience()
-        self.library = Library(self.database, settings.folders)
+        if settings.uploads is not None:
+            uploads.clean(settings.uploads)
+        more = () if settings.uploads is None else (settings.uploads,)
+        self.library = Library(self.database, (*settings.folders, *more))
         self.models = models or Models(settings)
         self.tiles = TileCache()
         self.closing = False

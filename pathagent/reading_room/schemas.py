@@ -17,6 +17,15 @@ class NewCase(Frozen):
     notes: str | None = Field(default=None, max_length=25_000, description="history, quoted in the report")
     specimen: str | None = Field(default=None, max_length=40, description="type, such as breast")
     mpp: float | None = Field(default=None, description="µm per pixel, where the slides do not say it")
+    patient: str | None = Field(
+        default=None, max_length=200, description="a key of your own that the patient's cases share; digested"
+    )
+    reader_mode: bool = Field(
+        default=False, description="each reader commits an opinion before the machine's draft is shown"
+    )
+    illustrate: bool = Field(
+        default=False, description="drafts may come with synthetic reference images, marked and apart"
+    )
     draft: bool = Field(default=False, description="also put a draft into the line")
 
 
@@ -41,6 +50,19 @@ class Question(Frozen):
     question: str = Field(default="", max_length=20_000)
     slide: str | None = Field(default=None, description="S1, S2, …: the slide of the region")
     region: Rectangle | None = None
+
+
+class OwnOpinion(Frozen):
+    """What a reader thinks before the machine's draft is shown."""
+
+    diagnosis: str = Field(max_length=4_000)
+    sure: int = Field(ge=0, le=100, description="percent")
+
+
+class Compared(Frozen):
+    """Whether the machine's draft says what the reader said."""
+
+    agreement: Literal["same", "partly", "different"]
 
 
 class AnotherLook(Frozen):

@@ -12,7 +12,7 @@ from typing import Final
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from pathagent_tools.core.files import write_bytes_atomic
+from pathagent.reading_room.keys import kept_key
 
 COOKIE: Final = "pathagent_reader"
 KEY_NAME: Final = "cookie.key"
@@ -23,11 +23,7 @@ class Sessions:
     """Signs and reads cookies with a key that stays in the data folder: a restart signs nobody out."""
 
     def __init__(self, data: Path) -> None:
-        path = data / KEY_NAME
-        if not path.is_file():
-            write_bytes_atomic(path, secrets.token_bytes(32))
-            path.chmod(0o600)
-        self._key = path.read_bytes()
+        self._key = kept_key(data / KEY_NAME)
         self._signer = URLSafeTimedSerializer(self._key, salt="reader")
 
     def cookie(self, user_id: str) -> str:

@@ -24,6 +24,8 @@ class RoomSettings(Frozen):
     folders: tuple[Path, ...] = ()
     host: str = "127.0.0.1"
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535)
+    uploads: Path | None = Field(default=None, description="where slides may be sent to; None: nowhere")
+    max_upload: int = Field(default=20 << 30, description="bytes of the largest slide that is taken")
     names: tuple[str, ...] = Field(default=(), description="names under which readers reach this host")
     profile: str = "embedded"
     vlm_url: str | None = None

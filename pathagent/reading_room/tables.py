@@ -9,7 +9,18 @@ import time
 import uuid
 from typing import Any, Final
 
-from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 APPEND_ONLY: Final = ("event", "report_version", "audit")
@@ -58,7 +69,11 @@ class SlideFile(Table):
 
 
 class CaseRow(Table):
-    """A case: its slides in their order, and what was said of it when it was opened."""
+    """A case: its slides in their order, and what was said of it when it was opened.
+
+    `patient` is the digest of a key that only its typist knows (`timeline`); cases of one patient share it.
+    `reader_mode`: see `Opinion`. `illustrate`: drafts may come with synthetic reference images.
+    """
 
     __tablename__ = "patient_case"
     id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
@@ -67,6 +82,9 @@ class CaseRow(Table):
     notes: Mapped[str | None] = mapped_column(Text)
     specimen: Mapped[str | None] = mapped_column(String(40))
     mpp: Mapped[float | None] = mapped_column(Float)
+    patient: Mapped[str | None] = mapped_column(String(64), index=True)
+    reader_mode: Mapped[bool] = mapped_column(Boolean, default=False)
+    illustrate: Mapped[bool] = mapped_column(Boolean, default=False)
     slides: Mapped[list[Any]] = mapped_column(JSON)
     created: Mapped[float] = mapped_column(Float, default=time.time)
 
@@ -143,6 +161,26 @@ class VersionRow(Table):
     diff: Mapped[list[Any]] = mapped_column(JSON)
     comment: Mapped[str] = mapped_column(Text, default="")
     __table_args__ = (UniqueConstraint("case_id", "number"),)
+
+
+class Opinion(Table):
+    """What a reader of a case in reader mode thought before the machine's draft was shown to them.
+
+    `started`: when they first saw the case; `committed`: when their opinion stood, None until then. `sure`
+    is in percent. `agreement`: what they said of the draft afterwards: same, partly or different.
+    """
+
+    __tablename__ = "opinion"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    case_id: Mapped[str] = mapped_column(ForeignKey("patient_case.id"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("user_account.id"))
+    started: Mapped[float] = mapped_column(Float, default=time.time)
+    committed: Mapped[float | None] = mapped_column(Float)
+    diagnosis: Mapped[str] = mapped_column(Text, default="")
+    sure: Mapped[int | None] = mapped_column(Integer)
+    agreement: Mapped[str | None] = mapped_column(String(10))
+    compared: Mapped[float | None] = mapped_column(Float)
+    __table_args__ = (UniqueConstraint("case_id", "user_id"),)
 
 
 class AuditRow(Table):

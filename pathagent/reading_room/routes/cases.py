@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from pathagent.reading_room import cases, conversation, overlays, stream, tiles, versions
-from pathagent.reading_room.access import TheReader, TheRoom, own_case
+from pathagent.reading_room import cases, conversation, opinions, overlays, stream, tiles, versions
+from pathagent.reading_room.access import TheReader, TheRoom, own_case, shown_case
 from pathagent.reading_room.schemas import AnotherLook, NewCase, NewReader, Question
 from pathagent.reading_room.tables import CaseRow, RunRow
+from pathagent.reading_room.timeline import patient_digest
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.records import Report
@@ -34,8 +35,10 @@ def listed(room: TheRoom, reader: TheReader) -> list[dict[str, Any]]:
 def opened(new: NewCase, room: TheRoom, reader: TheReader) -> dict[str, Any]:
     """Open a case. 422 with kind `no resolution` where `mpp` must be given."""
     row = cases.open_case(
-        room, reader.user, new.slides, title=new.title, notes=new.notes, specimen=new.specimen, mpp=new.mpp
-    )
+        room, reader.user, new.slides, title=new.title, notes=new.notes, specimen=new.specimen, mpp=new.mpp,
+        patient=patient_digest(room.settings.data, new.patient), reader_mode=new.reader_mode,
+        illustrate=new.illustrate,
+    )  # fmt: skip
     with room.writing() as session:
         if new.draft:
             cases.ask_for(room, session, row, reader.user, "draft")
@@ -47,7 +50,7 @@ def opened(new: NewCase, room: TheRoom, reader: TheReader) -> dict[str, Any]:
 def case(case_id: str, room: TheRoom, reader: TheReader) -> dict[str, Any]:
     """The whole case: slides, conversation, evidence, draft; `newest_event` is where to follow on."""
     with room.database.reading() as session:
-        return conversation.case_view(room, session, own_case(session, reader, case_id))
+        return conversation.case_view(room, session, own_case(session, reader, case_id), reader.user)
 
 
 @router.post("/{case_id}/readers", status_code=201)
@@ -77,7 +80,7 @@ def draft(case_id: str, room: TheRoom, reader: TheReader) -> dict[str, Any]:
 def question(case_id: str, asked: Question, room: TheRoom, reader: TheReader) -> dict[str, Any]:
     """Ask about the case, or about a drawn region of it. What has been seen is used before looking again."""
     with room.writing() as session:
-        row = own_case(session, reader, case_id)
+        row = shown_case(session, reader, case_id)
         region = _region(asked, row, room)
         kind: cases.Kind = "ask" if region is None else "region"
         run = cases.ask_for(room, session, row, reader.user, kind, question=asked.question, region=region)
@@ -102,7 +105,7 @@ def _region(asked: Question, row: CaseRow, room: TheRoom) -> Region | None:
 def another_look(case_id: str, asked: AnotherLook, room: TheRoom, reader: TheReader) -> dict[str, Any]:
     """Look further for a claim of the newest draft; a new draft comes of it."""
     with room.writing() as session:
-        row = own_case(session, reader, case_id)
+        row = shown_case(session, reader, case_id)
         newest = versions.latest(session, case_id)
         claims = Report.model_validate(newest.report).claims if newest else ()
         claim = next((c for c in claims if c.id == asked.claim), None)
@@ -118,7 +121,7 @@ def another_look(case_id: str, asked: AnotherLook, room: TheRoom, reader: TheRea
 def run(case_id: str, run_id: str, room: TheRoom, reader: TheReader) -> dict[str, Any]:
     """One run with its report, where it has one."""
     with room.database.reading() as session:
-        found = _run(session, own_case(session, reader, case_id), run_id)
+        found = _run(session, shown_case(session, reader, case_id), run_id)
         return conversation.run_view(session, found) | {"report": found.report}
 
 
@@ -132,7 +135,7 @@ def run_events(
 ) -> list[dict[str, Any]]:
     """At most 500 events of a run after an id."""
     with room.database.reading() as session:
-        _run(session, own_case(session, reader, case_id), run_id)
+        _run(session, shown_case(session, reader, case_id), run_id)
     return stream.events_after(room, case_id, after, run_id)
 
 
@@ -140,23 +143,25 @@ def run_events(
 def stop(case_id: str, run_id: str, room: TheRoom, reader: TheReader) -> dict[str, Any]:
     """End a run after the step that it is at; one that still waits in the line leaves it."""
     with room.writing() as session:
-        found = _run(session, own_case(session, reader, case_id), run_id)
+        row = own_case(session, reader, case_id)
+        found, hidden = _run(session, row, run_id), opinions.withheld(session, row, reader.user)
         if found.state == "queued":
             room.set_state(session, found, "stopped", "stopped by its reader")
         elif found.state == "running":
             room.line.stop_run(run_id)
-        return conversation.run_view(session, found)
+        return conversation.run_view(session, found, hidden=hidden)
 
 
 @router.post("/{case_id}/runs/{run_id}/resume", status_code=202)
 def resume(case_id: str, run_id: str, room: TheRoom, reader: TheReader) -> dict[str, Any]:
     """Go on with a run that paused, stopped or failed, from its last checkpoint."""
     with room.writing() as session:
-        found = _run(session, own_case(session, reader, case_id), run_id)
+        row = own_case(session, reader, case_id)
+        found, hidden = _run(session, row, run_id), opinions.withheld(session, row, reader.user)
         if found.state not in ("paused", "stopped", "failed"):
             raise UserError(f"This run does not wait to be resumed: it is {found.state}.")
         room.set_state(session, found, "deciding" if found.decision else "queued")
-        view = conversation.run_view(session, found)
+        view = conversation.run_view(session, found, hidden=hidden)
     room.line.wake()
     return view
 
@@ -176,18 +181,20 @@ async def events(
     reader: TheReader,
     after: Annotated[int, Query(ge=0)] = 0,
 ) -> StreamingResponse:
-    """The case's events as they happen (server-sent events); goes on after `Last-Event-ID`."""
+    """The case's events as they happen (server-sent events); goes on after `Last-Event-ID`. In reader mode,
+    until the reader has committed an opinion, only how far the runs are."""
     with room.database.reading() as session:
-        own_case(session, reader, case_id)
-    since = stream.last_event_id(request, after)
-    return StreamingResponse(stream.follow(room, request, case_id, since), media_type="text/event-stream")
+        hidden = opinions.withheld(session, own_case(session, reader, case_id), reader.user)
+    since, kinds = stream.last_event_id(request, after), opinions.OPEN_KINDS if hidden else None
+    told = stream.follow(room, request, case_id, since, kinds=kinds)
+    return StreamingResponse(told, media_type="text/event-stream")
 
 
 @router.get("/{case_id}/evidence/{evidence_id}.jpeg")
 def evidence(case_id: str, evidence_id: str, room: TheRoom, reader: TheReader) -> Response:
     """The pixels of one look."""
     with room.database.reading() as session:
-        row = own_case(session, reader, case_id)
+        row = shown_case(session, reader, case_id)
         found = next(
             (e for e in conversation.ledger(cases.runs_of(session, case_id)) if e["id"] == evidence_id), None
         )
@@ -233,7 +240,7 @@ def _slide_id(row: CaseRow, name: str) -> str:
 def heat(case_id: str, slide: str, room: TheRoom, reader: TheReader) -> dict[str, Any]:
     """How unusual each scanned tile of a slide is, 0..1, question-free; 404 where nothing was scanned."""
     with room.database.reading() as session:
-        row = own_case(session, reader, case_id)
+        row = shown_case(session, reader, case_id)
     known = {f"S{i + 1}" for i in range(len(row.slides))}
     found = overlays.heat(room.case_folder(case_id), slide) if slide in known else None
     if found is None:

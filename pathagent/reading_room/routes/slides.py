@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
-from pathagent.reading_room import tiles
-from pathagent.reading_room.access import TheReader, TheRoom
+from pathagent.reading_room import audit, tiles, uploads
+from pathagent.reading_room.access import Reader, TheReader, TheRoom
+from pathagent.reading_room.room import Room
 from pathagent_tools.core.errors import ResolutionError, UserError
 
 router = APIRouter(prefix="/slides", tags=["slides"])
@@ -18,6 +21,23 @@ _KEPT = {"cache-control": "private, max-age=3600"}
 def slides(room: TheRoom, reader: TheReader) -> list[dict[str, Any]]:
     """The slides that a case may be opened with."""
     return [{"id": r.id, "name": r.name, "folder": room.library.place(r)} for r in room.library.listed()]
+
+
+@router.post("", status_code=201)
+async def upload(request: Request, name: str, room: TheRoom, reader: TheReader) -> dict[str, Any]:
+    """Send a slide of one file as the body; `name` is its file name. 422 where it is no slide, 507 where the
+    disk is full; nothing is left behind then."""
+    length = int(request.headers.get("content-length", "0"))
+    path = await uploads.receive(room, name, length, request.stream())
+    return await run_in_threadpool(_listed, room, reader, path, length)
+
+
+def _listed(room: Room, reader: Reader, path: Path, length: int) -> dict[str, Any]:
+    """The new slide as the list shows it; the audit chain tells who sent it."""
+    row = next(r for r in room.library.listed() if Path(r.path) == path)
+    with room.writing() as session:
+        audit.append(session, reader.user.id, "slide.uploaded", row.id, {"bytes": length})
+    return {"id": row.id, "name": row.name, "folder": room.library.place(row)}
 
 
 @router.get("/{slide_id}")

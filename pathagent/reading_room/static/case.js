@@ -2,7 +2,9 @@
 
 import { $, address, api, el, say } from "./room.js";
 import { Conversation } from "./conversation.js";
+import { OpinionPanel } from "./opinion.js";
 import { ReportPanel } from "./report.js";
+import { showTimeline } from "./timeline.js";
 import { SlideViewer } from "./viewer.js";
 
 const id = $("case").dataset.case;
@@ -17,6 +19,9 @@ const viewer = new SlideViewer({
 });
 const talk = new Conversation({ pick, showRegion, openReport: () => tab("report"), refresh });
 const report = new ReportPanel({ pick, refresh });
+const opinion = new OpinionPanel({ changed });
+const TABS = ["talk", "report", "timeline"];
+let current = "talk", hidden = false;
 
 $("confirm-no").addEventListener("click", () => $("confirm").close());
 
@@ -27,12 +32,21 @@ async function refresh(show) {
   live = view.runs.some((r) => r.state === "running") ? live.filter((e) => !view.evidence.some((k) => k.id === e.id)) : [];
   $("case-state").textContent = view.state;
   if (first) await openSlides();
+  hidden = opinion.render(view);
+  $("tab-timeline").hidden = !view.same_patient;
   talk.render(view);
   report.render(view);
   showEvidence();
   $("draft").hidden = view.runs.some((r) => ["draft", "look"].includes(r.kind) && ["queued", "running"].includes(r.state));
-  if (show) tab(show);
+  tab(show ?? current);
   if (first) follow();
+}
+
+// The reader's opinion stands: everything may be shown, and is followed from here.
+async function changed() {
+  stream?.close();
+  await refresh();
+  follow();
 }
 
 async function openSlides() {
@@ -140,17 +154,22 @@ $("question").addEventListener("keydown", (event) => {
 $("draft").addEventListener("click", () => attempt(() => api(`/cases/${id}/drafts`, { method: "POST" })));
 
 function tab(name) {
-  for (const other of ["talk", "report"]) {
+  current = name;
+  $("tabs").hidden = hidden;
+  $("draw").closest(".group").hidden = hidden;
+  for (const other of TABS) {
     $(`tab-${other}`).setAttribute("aria-selected", String(other === name));
     $(`tab-${other}`).tabIndex = other === name ? 0 : -1;
-    $(`panel-${other}`).hidden = other !== name;
+    $(`panel-${other}`).hidden = hidden || other !== name;
   }
+  if (name === "timeline") showTimeline(id);
 }
-for (const name of ["talk", "report"]) {
+for (const name of TABS) {
   $(`tab-${name}`).addEventListener("click", () => tab(name));
   $(`tab-${name}`).addEventListener("keydown", (event) => {
     if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
-    const other = name === "talk" ? "report" : "talk";
+    const shown = TABS.filter((t) => !$(`tab-${t}`).hidden), step = event.key === "ArrowRight" ? 1 : -1;
+    const other = shown[(shown.indexOf(name) + step + shown.length) % shown.length];
     tab(other);
     $(`tab-${other}`).focus();
   });

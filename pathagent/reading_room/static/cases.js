@@ -1,6 +1,7 @@
 // The list of cases, and the form for a new one.
 
 import { $, address, api, el, plural, say, when } from "./room.js";
+import { bindUpload } from "./upload.js";
 
 const TONES = { "at work": "busy", "waiting for review": "wait", reviewed: "good", rejected: "bad", failed: "bad", paused: "wait" };
 let slides = [];
@@ -59,7 +60,8 @@ function choice(s) {
 
 async function open(draft) {
   if (!chosen.size) return say($("new-fault"), "Choose at least one slide.");
-  const body = { slides: [...chosen.keys()], title: $("title").value, specimen: $("specimen").value || null, notes: $("notes").value || null, draft };
+  const body = { slides: [...chosen.keys()], title: $("title").value, specimen: $("specimen").value || null, notes: $("notes").value || null, draft,
+    patient: $("patient").value || null, reader_mode: $("reader-mode").checked, illustrate: $("illustrate").checked };
   if ($("mpp").value) body.mpp = Number($("mpp").value);
   try {
     const made = await api("/cases", { method: "POST", body });
@@ -73,6 +75,11 @@ async function open(draft) {
   }
 }
 
+bindUpload(async (slide) => {
+  slides = await api("/slides");
+  chosen.set(slide.id, slide);
+  showSlides();
+});
 $("new").addEventListener("click", openForm);
 $("filter").addEventListener("input", showSlides);
 $("cancel").addEventListener("click", () => $("new-case").close());

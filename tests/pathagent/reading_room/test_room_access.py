@@ -1,80 +1,61 @@
 """Who may do what: every address, for strangers, other readers and the owner; and what no request may do."""
 
-import re
-
 import pytest
 from rooms import API, PASSWORD, opened_room, visitors
+from walking import addresses, example, filled, values_of
 
 from pathagent.reading_room.guard import HEADERS
+from pathagent.reading_room.schemas import NewCase
 from pathagent.reading_room.users import add_user, find_user, issue, local_user
 from pathagent_tools.core.errors import UserError
 
-OPEN = {"/enter", "/sign-in", "/static"}
-EVERYBODYS = {f"{API}/me", f"{API}/settings", f"{API}/slides", f"{API}/cases", f"{API}/sign-out"}
+OPEN = {"/enter", "/sign-in", "/static/{path}", f"{API}/openapi.json"}
+"""What a stranger may reach: the doors, what a page is made of, and the description of the API."""
 BODIES = {
     "questions": {"question": "Is there tumour?"},
     "looks": {"claim": "C1"},
     "readers": {"name": "ben"},
     "versions": {"base": 1, "edits": {}},
     "decision": {"base": 1, "decision": "approve"},
-    "cases": {"slides": ["0" * 32]},
 }
 
 
-def addresses(app):
-    """(method, path with its parameters) of every route of the API and of the pages."""
-    for path, item in app.openapi()["paths"].items():
-        for method in item:
-            yield method.upper(), path
-    for path in ("/", "/settings", "/cases/{case_id}"):
-        yield "GET", path
-
-
-def filled(path, view):
-    values = {
-        "case_id": view["id"],
-        "run_id": view["runs"][0]["id"],
-        "slide_id": view["slides"][0]["id"],
-        "slide": "S1",
-        "evidence_id": "E1",
-        "number": "1",
-        "kind": "json",
-        "level": "8",
-        "column": "0",
-        "row": "0",
-    }
-    return re.sub(r"{(\w+)}", lambda m: values[m[1]], path)
-
-
-def call(visitor, method, path):
-    body = BODIES.get(path.rsplit("/", 1)[-1]) if method == "POST" else None
-    return visitor.request(method, path, json=body)
+def call(visitor, address, values):
+    body = None
+    if address.body:
+        body = BODIES.get(address.path.rsplit("/", 1)[-1], example(address.body, "0" * 32))
+    return visitor.request(address.method, filled(address.path, values), json=body)
 
 
 def test_every_address_is_closed_to_strangers_and_to_other_readers(waiting):
     room, visit, case = waiting
     anna, ben, stranger = visit("anna"), visit("ben"), visit()
-    view = anna.get(f"{API}/cases/{case}").json()
-    before = room.newest_event(case)
-    listed = [(m, p) for m, p in addresses(anna.app) if not p.endswith("/events") or "run_id" in p]
-    assert len(listed) > 25
-    for method, path in listed:
-        answer = call(stranger, method, filled(path, view))
-        if path.startswith(API):
-            assert answer.status_code == 401, path
+    room.line.stop()  # what the owner asks for is taken in, and nobody works on it
+    values = values_of(anna.get(f"{API}/cases/{case}").json())
+    title, before = anna.get(f"{API}/cases/{case}").json()["title"], room.newest_event(case)
+    walked = [a for a in addresses(anna.app) if a.path not in OPEN]
+    assert len(walked) > 28
+    for address in walked:
+        said = call(stranger, address, values)
+        if address.path.startswith(API):
+            assert said.status_code == 401, address
         else:
-            assert "Sign in" in answer.text and view["title"] not in answer.text, path
-    for method, path in listed:
-        if "case_id" in path:
-            answer = call(ben, method, filled(path, view))
-            assert answer.status_code == 404, (method, path, answer.text)
-    assert stranger.get(f"{API}/cases/{case}/events").status_code == 401
-    assert ben.get(f"{API}/cases/{case}/events").status_code == 404
+            assert "Sign in" in said.text and title not in said.text, address
+    for address in walked:
+        if "case_id" in address.path:
+            said = call(ben, address, values)
+            assert said.status_code == 404, (address, said.text)
     assert room.newest_event(case) == before
     assert ben.get(f"{API}/cases").json() == []
-    for method, path in listed:
-        if method == "GET":
-            assert call(anna, method, filled(path, view)).status_code == 200, path
+    endless = f"{API}/cases/{{case_id}}/events"  # the stream of events; its readers are elsewhere
+    for address in sorted(walked, key=lambda a: a.method):
+        if address.path not in (endless, f"{API}/sign-out"):
+            said = call(anna, address, values)
+            expected = (200,) if address.method == "GET" else (200, 201, 202, 204, 409, 422)
+            known = address.body is not NewCase  # its slides are nobody's
+            assert said.status_code in expected or not known, (address, said.text)
+    for path in OPEN - {"/sign-in", "/enter"}:
+        assert stranger.get(filled(path, values)).status_code == 200
 
 
 def test_a_change_needs_the_word_of_its_session(waiting):
@@ -143,27 +124,6 @@ def test_names_and_passwords(visit, room):
     assert PASSWORD not in kept
 
 
-TRAVERSAL = [
-    "..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/secret", "....//....//x", "/etc/passwd", "C:%5cwindows",
-    "..%5c..%5cx", "%00", "file:%2f%2f%2fetc%2fpasswd", "http:%2f%2f127.0.0.1:1%2f", "S1%2f..%2f..",
-]  # fmt: skip
-PLACES = [
-    f"{API}/slides/{{}}", f"{API}/slides/{{}}/thumbnail.jpeg", f"{API}/slides/{{}}/slide.dzi",
-    f"{API}/slides/{{}}/slide_files/8/0_0.jpeg", f"{API}/cases/{{}}", f"{API}/cases/{{}}/heat/S1",
-    f"{API}/cases/{{}}/evidence/E1.jpeg", f"{API}/cases/{{}}/versions/1/report.json", "/static/{}",
-    "/cases/{}",
-]  # fmt: skip
-
-
-def test_no_path_leads_out(visit):
-    anna = visit("anna")
-    for place in PLACES:
-        for payload in TRAVERSAL:
-            answer = anna.get(place.format(payload))
-            assert answer.status_code in (404, 405, 422), (place, payload)
-            assert "root:" not in answer.text
-
-
 def test_only_slides_of_the_allowed_folders_have_an_id(visit, room, slide_folder):
     anna = visit("anna")
     assert set(anna.slides()) == {"lesion.tiff", "plain.tiff", "unsized.tiff", "text.tiff"}
@@ -175,22 +135,6 @@ def test_only_slides_of_the_allowed_folders_have_an_id(visit, room, slide_folder
     room.library.folders = (slide_folder / "more",)
     assert anna.get(f"{API}/slides/{ids['lesion.tiff']}").status_code == 404
     assert anna.get(f"{API}/slides/{ids['plain.tiff']}").status_code == 200
-
-
-XSS = [
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "![x](http://evil.example/x.png)",
-    "</title><script>1</script>", "\"><svg onload=alert(1)>", "{{7*7}}", "javascript:alert(1)", "</script>",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("payload", XSS)
-def test_what_a_reader_types_never_becomes_markup(payload, visit):
-    anna = visit("anna")
-    case = anna.open_case("plain.tiff", title=payload, notes=payload)
-    page = anna.get(f"/cases/{case['id']}").text
-    assert "<img src=x" not in page and "<script>" not in page and "<svg onload" not in page
-    assert "49" not in re.findall(r"<title>(.*?)</title>", page)[0]
-    assert anna.get(f"{API}/cases/{case['id']}").json()["title"] == payload
 
 
 def test_bodies_are_small_and_known(visit):
