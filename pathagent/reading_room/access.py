@@ -79,7 +79,9 @@ def shown_case(session: Session, reader: Reader, case_id: str) -> CaseRow:
     WithheldError in reader mode until the reader has committed an opinion."""
     row = own_case(session, reader, case_id)
     if opinions.withheld(session, row, reader.user):
-        raise opinions.WithheldError("Commit your opinion first: what the machine thinks is shown after that.")
+        raise opinions.WithheldError(
+            "Commit your opinion first: what the machine thinks is shown after that."
+        )
     return row
 
 

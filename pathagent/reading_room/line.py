@@ -114,7 +114,9 @@ class Line:
             plain = error.__cause__ if isinstance(error.__cause__, ModelUnavailableError) else error
             self._settle(run_id, "paused", str(plain))
         except PathAgentError as error:
-            self._settle(run_id, "failed", _sentence(error.__cause__) if _full(error.__cause__) else str(error))
+            self._settle(
+                run_id, "failed", _sentence(error.__cause__) if _full(error.__cause__) else str(error)
+            )
         except Exception as error:
             log.exception("run %s failed", run_id)
             self._settle(run_id, "failed", _sentence(error))

@@ -57,7 +57,9 @@ def withheld(session: Session, row: CaseRow, user: User) -> bool:
 def begin(session: Session, row: CaseRow, user: User) -> Opinion:
     """The reader sees the case: their time starts, once. UserError where the case has no reader mode."""
     if not row.reader_mode:
-        raise UserError("This case is not read in reader mode. Open one with reader_mode to commit an opinion.")
+        raise UserError(
+            "This case is not read in reader mode. Open one with reader_mode to commit an opinion."
+        )
     found = opinion_of(session, row, user)
     if found is None:
         found = Opinion(case_id=row.id, user_id=user.id)

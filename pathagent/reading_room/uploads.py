@@ -13,13 +13,15 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.concurrency import run_in_threadpool
 
-from pathagent.reading_room.room import Room
 from pathagent_tools.core.errors import ResolutionError, SlideError, UserError
 from pathagent_tools.slides import open_slide
+
+if TYPE_CHECKING:
+    from pathagent.reading_room.room import Room
 
 SUFFIXES: Final = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".svslide", ".bif", ".dcm")
 """Endings of slides that are one file; those of several are copied into a folder of the server."""
@@ -34,7 +36,9 @@ class DiskFullError(UserError):
     kind = "disk full"
 
 
-FULL: Final = "The disk of the server is full. Free some room there, then try again; nothing else was changed."
+FULL: Final = (
+    "The disk of the server is full. Free some room there, then try again; nothing else was changed."
+)
 
 
 async def receive(room: Room, name: str, length: int, chunks: AsyncIterator[bytes]) -> Path:
@@ -114,7 +118,9 @@ def _keep(path: Path, place: Path) -> None:
     try:
         place.hardlink_to(path)
     except FileExistsError:
-        raise UserError(f"A slide {place.name} lies there already. Rename yours, then send it again.") from None
+        raise UserError(
+            f"A slide {place.name} lies there already. Rename yours, then send it again."
+        ) from None
     with suppress(OSError):
         place.chmod(0o644)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rooms import PASSWORD, Visitor, opened_room, visitors
+from serving import Served, served
 from tiny_slides import paint, write_slide
 
 from pathagent.reading_room.room import Room
@@ -71,3 +72,47 @@ def waiting(drafted: tuple[Path, str], tmp_path: Path, slide_folder: Path) -> It
     shutil.copytree(data, tmp_path / "copy")
     with opened_room(tmp_path / "copy", slide_folder) as room, visitors(room) as visit:
         yield room, visit, case
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Playwright's Chromium, or the one on PATH."""
+    from chromium import sync_api
+
+    with sync_api.sync_playwright() as playwright:
+        own = Path(playwright.chromium.executable_path)
+        found = str(own) if own.is_file() else shutil.which("chromium") or shutil.which("google-chrome")
+        if found is None:
+            pytest.skip("no Chromium")
+        with playwright.chromium.launch(executable_path=found, args=["--no-sandbox"]) as chromium:
+            yield chromium
+
+
+@pytest.fixture(scope="module")
+def server(slide_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server of the module's own, whose model answers within 50 ms."""
+    folder = tmp_path_factory.mktemp("served")
+    with served(folder / "data", slide_folder, folder / "cache", pause=0.05) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser: Any, server: Served) -> Iterator[Any]:
+    """The state of a browser that has come in by the link, which works once."""
+    context = browser.new_context()
+    context.new_page().goto(server.link)
+    yield context.storage_state()
+    context.close()
+
+
+@pytest.fixture
+def watched(browser: Any, signed_in: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A page of a reader who has come in; what it asked for and complained of is checked at the end."""
+    from chromium import Watched
+
+    size = getattr(request, "param", {"width": 1280, "height": 720})
+    context = browser.new_context(storage_state=signed_in, viewport=size, accept_downloads=True)
+    found = Watched(context)
+    yield found
+    context.close()
+    found.check()

@@ -14,7 +14,18 @@ WANTED: Final = (
     "etc/passwd", "cookie.key", "outside.tiff", "reading-room.sqlite", "windows/win.ini", "proc/self/environ",
 )  # fmt: skip
 """Files that lie outside of what may be shown; none of them is ever opened for a request."""
-CLIMBS: Final = ("../", "../" * 8, "....//" * 4, "..;/" * 4, "S1/../../../", "./.././", "/", "//", "C:/", "~/")
+CLIMBS: Final = (
+    "../",
+    "../" * 8,
+    "....//" * 4,
+    "..;/" * 4,
+    "S1/../../../",
+    "./.././",
+    "/",
+    "//",
+    "C:/",
+    "~/",
+)
 HOSTS: Final = (
     "127.0.0.1:1/", "[::1]:1/", "169.254.169.254/latest/meta-data/", "evil.example/x.tiff", "0x7f000001/",
     "2130706433/", "127.0.0.1%00.evil.example/", "user@127.0.0.1:1/",
@@ -40,13 +51,13 @@ SPELLINGS: Final[tuple[Spelling, ...]] = (
     lambda text: f"{text.replace('/', '%2f')}%00.jpeg",
 )
 """Plain; percent once and twice; backslashes; overlong and full-width letters; an end that is cut off."""
-TRAVERSAL: Final = tuple(
-    spell(climb + wanted) for climb, wanted, spell in product(CLIMBS, WANTED, SPELLINGS)
-)
+TRAVERSAL: Final = tuple(spell(climb + wanted) for climb, wanted, spell in product(CLIMBS, WANTED, SPELLINGS))
 SSRF: Final = tuple(
     spell(scheme + host)
     for scheme, host, spell in product(
-        SCHEMES, HOSTS, (SPELLINGS[0], SPELLINGS[1], lambda text: text.replace(":", "%3a").replace("/", "%2f"))
+        SCHEMES,
+        HOSTS,
+        (SPELLINGS[0], SPELLINGS[1], lambda text: text.replace(":", "%3a").replace("/", "%2f")),
     )
 )
 PATHS: Final = tuple(dict.fromkeys(TRAVERSAL + SSRF))
@@ -69,6 +80,6 @@ MARKDOWN: Final = (
     "&lt;img src=x onerror=alert(1)&gt;", "{{7*7}} ${7*7} {%raw%}", '#eval("1") #image("/etc/passwd")',
     "\\![x](http://evil.example/x.png)",
 )  # fmt: skip
-MARKUP: Final = tuple(
-    within.format(element.format(HARM)) for within, element in product(BREAKS, ELEMENTS)
-) + MARKDOWN
+MARKUP: Final = (
+    tuple(within.format(element.format(HARM)) for within, element in product(BREAKS, ELEMENTS)) + MARKDOWN
+)

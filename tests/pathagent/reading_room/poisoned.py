@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import cycle
 
 from pathagent.reading_room import versions
+from pathagent.reading_room.conversation import answer_view
 from pathagent.reading_room.room import Room
 from pathagent.reading_room.tables import CaseRow, RunRow
 from pathagent_tools.core.records import Claim, Hypothesis, Report, Sufficiency, SynopticField
@@ -27,10 +28,17 @@ def poisoned(report: Report, texts: Sequence[str]) -> Report:
         e.model_copy(update={"place": next(words), "sentence": next(words), "reason": next(words)})
         for e in report.evidence
     )
-    slides = tuple(s.model_copy(update={"name": next(words), "quality": (next(words),)}) for s in report.slides)
+    slides = tuple(
+        s.model_copy(update={"name": next(words), "quality": (next(words),)}) for s in report.slides
+    )
     fields = tuple(
         SynopticField(
-            key=f"k{i}", label=next(words), need="core", value=next(words), status="filled", written_by="model"
+            key=f"k{i}",
+            label=next(words),
+            need="core",
+            value=next(words),
+            status="filled",
+            written_by="model",
         )
         for i in range(4)
     )
@@ -53,5 +61,6 @@ def put_in(room: Room, case: str, texts: Sequence[str]) -> int:
         assert run is not None
         report = poisoned(Report.model_validate(run.report), texts)
         run.report, run.question = report.model_dump(mode="json"), " ".join(texts)
+        run.answer = answer_view(report, run, set())
         row.notes, row.title = "\\n".join(texts), " ".join(texts)
         return versions.add(room, session, run, report, author_id=None, edits={}, accepted=[]).number

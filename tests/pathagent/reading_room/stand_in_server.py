@@ -15,11 +15,26 @@ from stand_ins import PROFILE, ColourEncoder, LookingModel
 from pathagent.reading_room.models import Models
 from pathagent.reading_room.serve import serve_room
 from pathagent.reading_room.settings import RoomSettings
+from pathagent_tools.core.errors import ModelUnavailableError
+from pathagent_tools.core.protocols import ModelRequest
+
+GONE = "with the server gone"
+"""Whoever asks with these words finds that the model's server went away."""
 
 
 def main(data: str, slides: str, port: str, pause: str) -> None:
-    settings = RoomSettings(data=Path(data), folders=(Path(slides),), port=int(port), profile=PROFILE)
-    model = LookingModel(before=lambda request: time.sleep(float(pause)))
+    uploads = Path(data).parent / "incoming"
+    uploads.mkdir(parents=True, exist_ok=True)
+    settings = RoomSettings(
+        data=Path(data), folders=(Path(slides),), uploads=uploads, port=int(port), profile=PROFILE
+    )
+
+    def before(request: ModelRequest) -> None:
+        time.sleep(float(pause))
+        if GONE in request.user:
+            raise ModelUnavailableError("The model server at http://127.0.0.1:1 went away.")
+
+    model = LookingModel(before=before)
     models = Models(settings, vlm=model, encoder=ColourEncoder())
     serve_room(
         settings,

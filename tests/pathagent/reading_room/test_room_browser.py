@@ -2,95 +2,12 @@
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
+from chromium import WAIT_MS, in_view, new_case, settled, sync_api
 from serving import Served, served
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="no Chromium")
 pytestmark = pytest.mark.browser
-WAIT_MS = 240_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    with sync_api.sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path)
-        found = str(own) if own.is_file() else shutil.which("chromium") or shutil.which("google-chrome")
-        if found is None:
-            pytest.skip("no Chromium")
-        with playwright.chromium.launch(executable_path=found, args=["--no-sandbox"]) as chromium:
-            yield chromium
-
-
-@pytest.fixture(scope="module")
-def server(slide_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("served")
-    with served(folder / "data", slide_folder, folder / "cache", pause=0.05) as found:
-        yield found
-
-
-class Watched:
-    """A page whose requests and complaints are written down."""
-
-    def __init__(self, context) -> None:
-        self.page = context.new_page()
-        self.page.set_default_timeout(WAIT_MS)
-        self.hosts: set[str | None] = set()
-        self.complaints: list[str] = []
-        self.page.on("request", lambda r: self.hosts.add(urlsplit(r.url).hostname))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", self.hear)
-
-    def hear(self, message) -> None:
-        """Keep errors; that the server has refused something is not one."""
-        if message.type == "error" and not message.text.startswith("Failed to load resource"):
-            self.complaints.append(message.text)
-
-
-@pytest.fixture(scope="module")
-def signed_in(browser, server: Served):
-    """The state of a browser that has come in by the link, which works once."""
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(server.link)
-    yield context.storage_state()
-    context.close()
-
-
-@pytest.fixture
-def watched(browser, signed_in, request) -> Iterator[Watched]:
-    size = getattr(request, "param", {"width": 1280, "height": 720})
-    context = browser.new_context(storage_state=signed_in, viewport=size, accept_downloads=True)
-    found = Watched(context)
-    yield found
-    context.close()
-    assert found.hosts <= {"127.0.0.1", None, ""}, found.hosts
-    assert found.complaints == []
-
-
-def new_case(page, server: Served, slide: str, title: str, button: str) -> None:
-    page.goto(server.address)
-    page.get_by_role("button", name="New case", exact=True).click()
-    page.get_by_label(slide).check()
-    page.get_by_label("Title").fill(title)
-    page.get_by_role("button", name=button).click()
-    page.wait_for_url("**/cases/*")
-
-
-def settled(page, text: str) -> None:
-    sync_api.expect(page.locator("#case-state")).to_have_text(text, timeout=WAIT_MS)
-
-
-def in_view(page, evidence: str) -> None:
-    """The look's box lies in the middle of the view and fills a good part of it."""
-    page.wait_for_function(
-        f"""() => {{ const w = window.__viewer.where("{evidence}");
-        return Math.abs(w.x) < 2 && Math.abs(w.y) < 2 && w.share >= 0.25; }}"""
-    )
 
 
 def test_from_a_new_case_to_an_approved_report(watched, server, tmp_path):

@@ -28,7 +28,9 @@ class Skeleton(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         addresses = [v for k, v in attributes if k in ("href", "src", "action", "content", "http-equiv")]
-        kept = [v for v in addresses if v and not v.startswith("data:image/") and not re.fullmatch(r"\w{64}", v)]
+        kept = [
+            v for v in addresses if v and not v.startswith("data:image/") and not re.fullmatch(r"\w{64}", v)
+        ]
         self.found.append((tag, sorted(k for k, _ in attributes), kept))
 
 
@@ -123,10 +125,11 @@ def kinds(text: str) -> set[str]:
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     inline = [t for token in tokens for t in [token, *(token.children or [])]]
     active = ("link_open", "image", "html_inline", "html_block")
-    return {f"{t.type} {t.attrGet('href') or t.attrGet('src') or t.content}" for t in inline if t.type in active}
+    return {
+        f"{t.type} {t.attrGet('href') or t.attrGet('src') or t.content}" for t in inline if t.type in active
+    }
 
 
 def test_a_markdown_reader_sees_what_would_be_active():
     assert "image http://evil.example/x.png" in kinds("![x](http://evil.example/x.png)")
     assert kinds("<img src=x>") == {"html_block <img src=x>"}
-

@@ -45,7 +45,7 @@ def test_a_model_server_that_goes_away_leaves_the_draft_waiting(waiting):
 
 
 def test_a_model_server_that_was_never_there_is_said_and_the_question_waits_for_it(waiting, monkeypatch):
-    room, visit, case = waiting
+    _, visit, case = waiting
     anna = visit("anna")
     before = anna.get(f"{API}/cases/{case}").json()
 
@@ -104,7 +104,8 @@ def test_a_question_without_words_or_end_is_refused_and_nothing_is_begun(questio
     anna = visit("anna")
     before = anna.get(f"{API}/cases/{case}").json()
     said = anna.post(f"{API}/cases/{case}/questions", json={"question": question})
-    assert said.status_code == 422 and "characters" in said.text or "has no words" in said.text
+    assert said.status_code == 422
+    assert "characters" in said.text or "has no words" in said.text
     after = untouched(anna, case, before, "waiting for review")
     assert after["runs"] == before["runs"] and after["newest_event"] == before["newest_event"]
 

@@ -5,6 +5,7 @@ Nothing is listed by hand, so a new route is walked by the tests from its first 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import types
@@ -75,6 +76,7 @@ def values_of(view: dict[str, Any]) -> dict[str, str]:
         "slide_id": view["slides"][0]["id"],
         "slide": "S1",
         "evidence_id": "E1",
+        "image_id": "G1",
         "number": "1",
         "kind": "json",
         "level": "8",
@@ -100,10 +102,13 @@ def variants(address: Address, values: dict[str, str], payload: str) -> list[tup
     return found
 
 
-async def send(visitor: Visitor, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
+async def send(
+    visitor: Visitor, method: str, target: str, body: bytes = b"", *, stays_s: float = 0.0, length: int = -1
+) -> tuple[int, bytes]:
     """(status, body) of the application's answer to a target as it would come over the wire.
 
-    A client would tidy `..` away before anything is sent; an attacker does not.
+    A client would tidy `..` away before anything is sent; an attacker does not. stays_s: how long the
+    visitor listens to an answer without an end. length: bytes that are announced, where not those sent.
     """
     raw, _, query = target.partition("?")
     cookies = "; ".join(f"{c.name}={c.value}" for c in visitor.cookies.jar)
@@ -112,7 +117,7 @@ async def send(visitor: Visitor, method: str, target: str, body: bytes = b"") ->
         "cookie": cookies,
         "x-csrf-token": visitor.headers.get("x-csrf-token", ""),
         "content-type": "application/json",
-        "content-length": str(len(body)),
+        "content-length": str(len(body) if length < 0 else length),
     }
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
@@ -120,10 +125,14 @@ async def send(visitor: Visitor, method: str, target: str, body: bytes = b"") ->
         "headers": [(k.encode(), v.encode()) for k, v in headers.items()], "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 8860), "root_path": "", "state": {},
     }  # fmt: skip
-    said: dict[str, Any] = {"status": 0, "body": b""}
+    said: dict[str, Any] = {"status": 0, "body": b"", "heard": False}
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+        if not said["heard"] and not stays_s:
+            said["heard"] = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        await asyncio.sleep(stays_s)
+        return {"type": "http.disconnect"}
 
     async def answer(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
