@@ -74,7 +74,7 @@ def opinion_view(session: Session, row: CaseRow, user: User) -> dict[str, Any]:
 
 
 def run_view(session: Session, run: RunRow, *, hidden: bool = False) -> dict[str, Any]:
-    """One run: what was asked, how it stands, and, where that is not hidden, what it answered."""
+    """One run: what was asked, how it stands, and, where that is not hidden, what the machine said."""
     who = session.get(User, run.asked_by)
     return {
         "id": run.id,
@@ -85,7 +85,7 @@ def run_view(session: Session, run: RunRow, *, hidden: bool = False) -> dict[str
         "reason": run.reason,
         "question": run.question,
         "region": run.region,
-        "about": run.about,
+        "about": None if hidden else run.about,
         "asked_by": who.name if who else "",
         "created": run.created,
         "started": run.started,

@@ -51,6 +51,8 @@ class Guard:
         await self._app(scope, receive, _with_headers(send))
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        if "\0" in scope["path"]:  # a file system and a database would stumble over it
+            return PlainTextResponse("There is no such address.", 404)
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if urlsplit(f"//{host}").hostname not in self._names:

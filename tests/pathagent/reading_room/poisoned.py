@@ -47,7 +47,7 @@ def poisoned(report: Report, texts: Sequence[str]) -> Report:
             "claims": claims, "evidence": evidence, "slides": slides, "synoptic": fields,
             "differential": tuple(Hypothesis(diagnosis=next(words), probability=0.5) for _ in range(4)),
             "sufficiency": Sufficiency(sufficient=False, missing=next(words)), "answer": next(words),
-            "question": next(words), "notes": "\\n".join(texts), "outcome_text": next(words),
+            "question": next(words), "notes": "\n".join(texts), "outcome_text": next(words),
             "limits": tuple(texts), "provenance": {"profile": next(words)},
         }
     )  # fmt: skip
@@ -62,5 +62,5 @@ def put_in(room: Room, case: str, texts: Sequence[str]) -> int:
         report = poisoned(Report.model_validate(run.report), texts)
         run.report, run.question = report.model_dump(mode="json"), " ".join(texts)
         run.answer = answer_view(report, run, set())
-        row.notes, row.title = "\\n".join(texts), " ".join(texts)
+        row.notes, row.title = "\n".join(texts), " ".join(texts)
         return versions.add(room, session, run, report, author_id=None, edits={}, accepted=[]).number
