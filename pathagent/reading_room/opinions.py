@@ -108,9 +108,9 @@ def table(session: Session, rows: Iterable[CaseRow]) -> list[dict[str, Any]]:
             record = {
                 "case": row.id, "title": row.title, "reader": name, "started": _when(opinion.started),
                 "committed": _when(opinion.committed),
-                "seconds": round((opinion.committed or 0.0) - opinion.started, 1), "diagnosis": opinion.diagnosis,
-                "sure_percent": opinion.sure, "machine": machine, "machine_percent": percent,
-                "agreement": opinion.agreement, "compared": _when(opinion.compared), "report": status,
+                "seconds": round((opinion.committed or 0.0) - opinion.started, 1),
+                "diagnosis": opinion.diagnosis, "sure_percent": opinion.sure, "machine": machine,
+                "machine_percent": percent, "agreement": opinion.agreement, "compared": _when(opinion.compared), "report": status,
             }  # fmt: skip
             found.append(record)
     return found

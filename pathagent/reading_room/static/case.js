@@ -34,8 +34,8 @@ async function refresh(show) {
   if (first) await openSlides();
   hidden = opinion.render(view);
   $("tab-timeline").hidden = !view.same_patient;
-  talk.render(view);
-  report.render(view);
+  if (!hidden) talk.render(view);
+  if (!hidden) report.render(view);
   showEvidence();
   $("draft").hidden = view.runs.some((r) => ["draft", "look"].includes(r.kind) && ["queued", "running"].includes(r.state));
   tab(show ?? current);

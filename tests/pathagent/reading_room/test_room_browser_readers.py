@@ -89,12 +89,12 @@ def test_a_page_that_is_loaded_again_at_five_points_loses_nothing(browser, slide
         for least in (0, 1, 2, 4, 6):
             page.wait_for_function(f"() => document.querySelectorAll('.steps .look').length >= {least}")
             expect(page.locator("#case-state")).to_have_text("at work")
-            seen = looks.all_inner_texts()
+            seen = looks.all_text_contents()
             page.reload()
             page.wait_for_function(f"() => document.querySelectorAll('.steps .look').length >= {len(seen)}")
-            assert looks.all_inner_texts()[: len(seen)] == seen
+            assert looks.all_text_contents()[: len(seen)] == seen
         settled(page, "waiting for review")
-        ids = [re.match(r"E\d+", text)[0] for text in looks.all_inner_texts()]
+        ids = [re.match(r"E\d+", text)[0] for text in looks.all_text_contents()]
         assert len(ids) == len(set(ids)) == page.locator("#evidence button").count()
         expect(page.locator(".run")).to_have_count(1)
         context.close()
