@@ -106,12 +106,20 @@ def table(session: Session, rows: Iterable[CaseRow]) -> list[dict[str, Any]]:
         machine, percent, status = _machine(session, row)
         for opinion, name in session.execute(query.order_by(Opinion.committed)).all():
             record = {
-                "case": row.id, "title": row.title, "reader": name, "started": _when(opinion.started),
+                "case": row.id,
+                "title": row.title,
+                "reader": name,
+                "started": _when(opinion.started),
                 "committed": _when(opinion.committed),
                 "seconds": round((opinion.committed or 0.0) - opinion.started, 1),
-                "diagnosis": opinion.diagnosis, "sure_percent": opinion.sure, "machine": machine,
-                "machine_percent": percent, "agreement": opinion.agreement, "compared": _when(opinion.compared), "report": status,
-            }  # fmt: skip
+                "diagnosis": opinion.diagnosis,
+                "sure_percent": opinion.sure,
+                "machine": machine,
+                "machine_percent": percent,
+                "agreement": opinion.agreement,
+                "compared": _when(opinion.compared),
+                "report": status,
+            }
             found.append(record)
     return found
 
