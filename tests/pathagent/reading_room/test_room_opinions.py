@@ -48,7 +48,7 @@ def test_no_route_says_what_the_machine_thinks_before_the_opinion_stands(waiting
         found = {}
         for address in sorted(walked, key=lambda a: a.method):
             body = json.dumps(example(address.body, "C1")).encode() if address.body else b""
-            stays = 0.5 if address.path.endswith("{case_id}/events") else 0.0
+            stays = 60.0 if address.path.endswith("{case_id}/events") else 0.0
             target = filled(address.path, values)
             status, said = await send(anna, address.method, target, body, stays_s=stays)
             found[address.method, address.path.rpartition("{case_id}")[2]] = status, said.decode("latin-1")

@@ -108,7 +108,7 @@ async def send(
     """(status, body) of the application's answer to a target as it would come over the wire.
 
     A client would tidy `..` away before anything is sent; an attacker does not. stays_s: how long the
-    visitor listens to an answer without an end. length: bytes that are announced, where not those sent.
+    visitor listens to a stream of events, at most until the first batch has come. length: bytes that are announced, where not those sent.
     """
     raw, _, query = target.partition("?")
     cookies = "; ".join(f"{c.name}={c.value}" for c in visitor.cookies.jar)
@@ -131,7 +131,10 @@ async def send(
         if not said["heard"] and not stays_s:
             said["heard"] = True
             return {"type": "http.request", "body": body, "more_body": False}
-        await asyncio.sleep(stays_s)
+        for _ in range(round(stays_s / 0.05)):
+            if b"data:" in said["body"]:
+                break
+            await asyncio.sleep(0.05)
         return {"type": "http.disconnect"}
 
     async def answer(message: dict[str, Any]) -> None:
