@@ -108,7 +108,8 @@ async def send(
     """(status, body) of the application's answer to a target as it would come over the wire.
 
     A client would tidy `..` away before anything is sent; an attacker does not. stays_s: how long the
-    visitor listens to a stream of events, at most until the first batch has come. length: bytes that are announced, where not those sent.
+    visitor listens to a stream of events, at most until the first batch has come. length: bytes that are
+    announced, where not those sent.
     """
     raw, _, query = target.partition("?")
     cookies = "; ".join(f"{c.name}={c.value}" for c in visitor.cookies.jar)
