@@ -25,6 +25,19 @@ BESIDE_TRUE, BESIDE_FALSE = 0.12, 0.03
 """A tissue lies beside when it covers at least the first share of a tile, does not below the second."""
 
 MIXED: Final = tuple(t for t in SLOTS["tissue"])
+NEGATING: Final = frozenset({
+    "no", "not", "without", "none", "nothing", "absent", "lacking", "free", "negative", "hardly", "few",
+    "only", "alone", "almost",
+})  # fmt: skip
+"""Where one of these stands, every word carries the meaning."""
+
+FILLERS: Final = (
+    "noted", "centrally", "largely", "mainly", "prominent", "extensive", "typical", "appears", "overall",
+    "partly", "some", "such", "along", "again", "mostly", "evident", "characteristic", "at low power",
+    "of interest", "in places", "findings", "material", "focus on", "made of", "composed of",
+)  # fmt: skip
+"""Words that say nothing of what a tile shows."""
+
 _ALTERNATIVE = re.compile(r"\(([^()]*\|[^()]*)\)")
 _JOINTS: Final = ("{}, {}", "{}, {}", "{} with {}", "{} and {}", "{}; {}", "{}. {}")
 
@@ -117,6 +130,22 @@ def caption(
         beside[MIXED.index(tissue)] = 1
         parts.insert(1, expand(rng.choice(words["beside"][tissue]), rng))
     return Caption(_sentence(parts, rng, words["frames"][kind]), slots, beside)
+
+
+def disturbed(text: str, rng: Random) -> str:
+    """A caption with words left out and idle words put in, so that no single word and no order decides.
+
+    Half of the captions stay as they are, and so does every one that denies something.
+    """
+    said = text.split()
+    if rng.random() < 0.5 or any(w.strip(".,;:?").lower() in NEGATING or "-free" in w for w in said):
+        return text
+    kept = [w for w in said if rng.random() > 0.12]
+    if len(kept) < 2:
+        return text
+    for _ in range(rng.randint(0, 2)):
+        kept.insert(rng.randint(0, len(kept)), rng.choice(FILLERS))
+    return " ".join(kept)
 
 
 def fits(tiles: TileFacts, captions: Sequence[Caption]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

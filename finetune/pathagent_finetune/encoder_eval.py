@@ -18,6 +18,7 @@ from pathagent_finetune import captions as words
 from pathagent_finetune.encoder_aux import TISSUES, cell_shares
 from pathagent_finetune.real_tiles import real_tiles
 from pathagent_finetune.tilestore import TileStore
+from pathagent_tools.core.protocols import SlideEncoder
 from pathagent_tools.core.scoring.classes import balanced_accuracy
 from pathagent_tools.core.scoring.resampling import bootstrap
 from pathagent_tools.encoders import domain, reading, tissue_map
@@ -53,6 +54,15 @@ def evaluate(
     if encoder.folder is not None and (encoder.folder / domain.DOMAIN_FILE).is_file():
         scores["domain"] = _domain(encoder, images, foreign, data)
     return scores
+
+
+def zero_shot_accuracy(encoder: SlideEncoder, store: TileStore) -> float:
+    """Balanced accuracy of naming the tiles of a store by the default phrases of the tile classes."""
+    features = encoder.encode_tiles(np.stack([store.image(i) for i in range(len(store))]))
+    keys = reading.class_keys()
+    said = [keys[i] for i in reading.zero_shot(features, encoder).argmax(1)]
+    truth = [words.look_of(store.findings(i)) for i in range(len(store))]
+    return round(balanced_accuracy(truth, said).value, 4)
 
 
 def _by_scanner(

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from pathagent_finetune.encoder_model import ModelShape
+from pathagent_finetune.loop import Budget
 from pathagent_finetune.tilestore import TileSets
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
@@ -25,12 +26,8 @@ class EncoderRecipe(Frozen):
     tiles: TileSets
     shape: ModelShape
     batch: int = Field(gt=1)
-    epochs: int = Field(gt=0)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    warmup_steps: int = Field(ge=0)
+    budget: Budget
     helper_weights: dict[Literal["slots", "numbers", "cells"], float]
-    checkpoint_seconds: float = Field(gt=0)
     threads: int = Field(gt=0)
 
 

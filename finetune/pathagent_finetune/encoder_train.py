@@ -1,36 +1,35 @@
-"""Train the embedded encoder on phantom tiles and captions, in stages that resume where they stopped.
+"""Train the embedded encoder on phantom tiles and captions, in one stage that resumes where it stopped.
 
-Stages: render tiles (other processes), train (checkpoint every minute), export, fit the domain limits,
-score. `pathagent finetune encoder --recipe encoder --out DIR` runs them all; a second call goes on.
+Render tiles (other processes), train, export the best, fit the domain limits, score. `pathagent finetune
+encoder --recipe encoder --out DIR` runs it all; a second call goes on.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from pathagent_finetune import captions as words
 from pathagent_finetune import encoder_model, tilestore
-from pathagent_finetune.encoder_eval import evaluate
+from pathagent_finetune.encoder_eval import evaluate, zero_shot_accuracy
 from pathagent_finetune.encoder_recipe import EncoderRecipe, load_recipe
+from pathagent_finetune.loop import Metrics, Stage, claim, run
 from pathagent_finetune.word_pieces import build_tokenizer
-from pathagent_tools.core.errors import UserError
-from pathagent_tools.core.files import canonical_json, sha256_bytes
+from pathagent_tools.encoders.registry import load_encoder
 from pathagent_tools.encoders.tissue_map import save_head
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["TrainingRun", "evaluate", "train"]
 log = logging.getLogger(__name__)
 
-CHECKPOINT: Final = "checkpoint.pt"
-LOG: Final = "log.jsonl"
+STAGE: Final = "stage-0"
 TOKENIZER_TEXTS: Final = 20_000
 
 
@@ -38,36 +37,34 @@ def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles:
     """Train by a recipe into `out`; returns `out/model`, a folder that `load_encoder` opens.
 
     minutes: stop after so long (a later call resumes exactly there). tiles: where tiles are rendered and
-    kept, `out/tiles` by default. UserError where `out` holds the checkpoint of another recipe.
+    kept, `out/tiles` by default. UserError where `out` holds the training of another recipe.
     """
     from pathagent_finetune.encoder_card import finish
 
     plan = load_recipe(recipe)
-    out.mkdir(parents=True, exist_ok=True)
+    claim(out, plan.model_dump(mode="json"))
     stores = tilestore.render_tiles(plan.tiles, tiles or out / "tiles", px=plan.tile_px, mpp=plan.mpp)
-    run = TrainingRun(plan, out, stores["train"])
-    run.restore()
-    if not run.go(minutes):
-        log.warning("stopped at step %d of %d: run the same command again to go on", run.step, run.steps)
+    training = TrainingRun(plan, out, stores["train"], stores["validation"])
+    if not training.go(None if minutes is None else time.monotonic() + 60 * minutes):
+        log.warning("stopped at step %d: run the same command again to go on", training.stage.step)
         return out / "model"
-    folder = out / "model"
-    run.export(folder)
-    finish(plan, folder, stores)
-    return folder
+    finish(plan, out / "model", stores)
+    return out / "model"
 
 
 class TrainingRun:
-    """Model, optimiser and position of one training run."""
+    """Model, helper tasks and batches of one training run; `stage` says how far it has come."""
 
-    def __init__(self, plan: EncoderRecipe, out: Path, store: tilestore.TileStore) -> None:
+    def __init__(
+        self, plan: EncoderRecipe, out: Path, store: tilestore.TileStore, held: tilestore.TileStore
+    ) -> None:
         import torch
 
         from pathagent_finetune.encoder_aux import HelperTasks, cell_shares, nuclear_numbers, stage_shapes
 
         torch.set_num_threads(plan.threads)
         torch.manual_seed(plan.seed)
-        self.plan, self.out, self.store = plan, out, store
-        self.recipe_digest = sha256_bytes(canonical_json(plan.model_dump()).encode())
+        self.plan, self.out, self.store, self.held = plan, out, store, held
         self.findings = [store.findings(i) for i in range(len(store))]
         self.fractions = [t["fractions"] for t in store.truth]
         self.facts = words.facts_of(self.findings, self.fractions)
@@ -84,91 +81,48 @@ class TrainingRun:
         self.helpers.watch(trunk)
         self.cells = [cell_shares(store, side) for _, side in shapes]
         self.numbers = nuclear_numbers(store)
-        self.parameters = [*self.model.parameters(), *self.helpers.parameters()]
-        decayed = [p for p in self.parameters if p.ndim >= 2]
-        plain = [p for p in self.parameters if p.ndim < 2]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=plan.learning_rate,
-            betas=(0.9, 0.98),
+        self.stage = Stage(
+            folder=out / STAGE,
+            modules={"model": self.model.train(), "helpers": self.helpers},
+            loss=self.loss,
+            evaluate=self.score,
+            keep_best=lambda metrics: None,  # what ships is the last: by then the rate has come down
+            filters=True,
         )
-        self.step = 0
-        self.steps = plan.epochs * (len(store) // plan.batch)
-        if not self.steps:
-            raise UserError(f"{len(store)} tiles are fewer than one batch of {plan.batch}: lower `batch`.")
 
-    def go(self, minutes: float | None) -> bool:
-        """Train to the end (True) or until the time is up (False); checkpoints on the way."""
-        start = saved = time.monotonic()
-        self.model.train()
-        for batch in self.batches():
-            row = self.update(batch)
-            if self.step % 10 == 0 or self.step == self.steps:
-                self._write_log(row | {"step": self.step, "seconds": round(time.monotonic() - start, 1)})
-            now = time.monotonic()
-            stop = minutes is not None and now - start > 60 * minutes
-            if stop or now - saved > self.plan.checkpoint_seconds or self.step == self.steps:
-                self.save()
-                saved = now
-            if stop:
-                break
-        return self.step >= self.steps
+    def go(self, until: float | None = None) -> bool:
+        """Train to the end (True) or until the clock (`time.monotonic`) passes `until` (False)."""
+        return run(self.stage, self.plan.budget, until=until)
 
-    def save(self) -> None:
-        """Write the checkpoint (training state, not weights to ship) under a temporary name first."""
-        import torch
-
-        state = {
-            "recipe": self.recipe_digest,
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "helpers": self.helpers.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-        part = self.out / f"{CHECKPOINT}.tmp"
-        torch.save(state, part)
-        part.replace(self.out / CHECKPOINT)
-
-    def restore(self) -> None:
-        """Go on from the checkpoint where there is one."""
-        import torch
-
-        path = self.out / CHECKPOINT
-        if not path.is_file():
-            return
-        state = torch.load(path, weights_only=True)
-        if state["recipe"] != self.recipe_digest:
-            raise UserError(f"{path} was made by another recipe: give another --out, or delete the file.")
-        self.model.load_state_dict(state["model"])
-        self.helpers.load_state_dict(state["helpers"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = int(state["step"])
+    def score(self) -> Metrics:
+        """Export, open as a user would, and name the tiles of validation (scanners of training) by words."""
+        self.export(self.out / "model")
+        encoder = load_encoder(f"local-dir:{self.out / 'model'}", mpp=self.plan.mpp)
+        return {"score": zero_shot_accuracy(encoder, self.held)}
 
     def export(self, folder: Path) -> None:
         """Write the model folder: configuration, tokenizer, fp16 weights; of the helpers, the tissue map."""
         from pathagent_finetune.encoder_aux import tissue_head
 
         encoder_model.write_config(folder, self.config, self.tokenizer)
-        encoder_model.save_weights(self.model.eval(), folder)
+        encoder_model.save_weights(self.model, folder)
         save_head(tissue_head(self.helpers), folder)
 
-    def batches(self) -> Iterator[np.ndarray[Any, Any]]:
-        """Index batches from the present step on; the order of an epoch depends on (seed, epoch) alone."""
-        per_epoch = len(self.store) // self.plan.batch
-        while self.step < self.steps:
-            epoch, inside = divmod(self.step, per_epoch)
-            order = np.random.default_rng([self.plan.seed, epoch]).permutation(len(self.store))
-            yield order[inside * self.plan.batch : (inside + 1) * self.plan.batch]
+    def batch(self, step: int) -> np.ndarray[Any, Any]:
+        """Sorted indices of a step's tiles; the order of an epoch depends on (seed, epoch) alone."""
+        epoch, inside = divmod(step, max(1, len(self.store) // self.plan.batch))
+        order = np.random.default_rng([self.plan.seed, epoch]).permutation(len(self.store))
+        return np.sort(order[inside * self.plan.batch : (inside + 1) * self.plan.batch])
 
-    def update(self, index: np.ndarray[Any, Any]) -> dict[str, float]:
-        """One optimiser step on one batch."""
+    def loss(self, step: int) -> tuple[torch.Tensor, Metrics]:
+        """The weighted loss of one batch and its parts; everything random is drawn from (seed, step)."""
         import torch
 
         from pathagent_finetune.encoder_loss import contrastive_loss, draw_turns, orient, restain
 
-        generator = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + self.step)
-        rng = Random(f"{self.plan.seed}:{self.step}")
-        index = np.sort(index)
+        generator = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + step)
+        rng = Random(f"{self.plan.seed}:{step}")
+        index = self.batch(step)
         captions = [words.caption(self.findings[i], self.fractions[i], rng) for i in index]
         facts = words.TileFacts(self.facts.slots[index], self.facts.shares[index])
         true, unknown = (torch.from_numpy(m) for m in words.fits(facts, captions))
@@ -176,22 +130,21 @@ class TrainingRun:
         turns = draw_turns(len(index), generator)
         tiles = orient(torch.from_numpy(np.stack([self.store.image(int(i)) for i in index])), *turns)
         cells = [orient(torch.from_numpy(c[index]), *turns).to(torch.float32) / 255 for c in self.cells]
-        pixels = (restain(tiles, generator) / 255 - _channels(self.mean)) / _channels(self.std)
-        embedded = self.model.encode_image(pixels.contiguous(memory_format=torch.channels_last))
-        texts = self.model.encode_text(self._tokens([c.text for c in captions]))
+        embedded = self.model.encode_image(self._pixels(restain(tiles, generator)))
+        texts = self.model.encode_text(self._tokens([words.disturbed(c.text, rng) for c in captions]))
         scale = self.model.logit_scale.exp().clamp(max=100.0)
         losses = {"match": contrastive_loss(embedded, texts, scale, true, unknown)}
         losses |= self.helpers(embedded, facts, torch.from_numpy(self.numbers[index]), cells)
         weights = {"match": 1.0} | dict(self.plan.helper_weights)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate()
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.stack([weights[name] * loss for name, loss in losses.items()]).sum().backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimiser.step()
-        self.step += 1
-        row = {name: round(loss.item(), 4) for name, loss in losses.items()}
-        return row | {"scale": round(scale.item(), 2)}
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        return total, {name: loss.detach() for name, loss in losses.items()} | {"scale": scale.detach()}
+
+    def _pixels(self, tiles: torch.Tensor) -> torch.Tensor:
+        """[N, 3, H, W] 0..255 as the tower takes them."""
+        import torch
+
+        scaled = (tiles / 255 - _channels(self.mean)) / _channels(self.std)
+        return scaled.contiguous(memory_format=torch.channels_last)  # type: ignore[no-any-return]
 
     def _tokens(self, texts: list[str]) -> Any:
         return self.tokenizer(
@@ -201,16 +154,6 @@ class TrainingRun:
             padding="max_length",
             truncation=True,
         ).input_ids
-
-    def _learning_rate(self) -> float:
-        warm = (self.step + 1) / max(1, self.plan.warmup_steps)
-        cosine = 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
-        return self.plan.learning_rate * min(1.0, warm) * max(0.01, cosine)
-
-    def _write_log(self, row: dict[str, float]) -> None:
-        with (self.out / LOG).open("a") as out:
-            out.write(json.dumps(row) + "\n")
-        log.info("%s", row)
 
 
 def colour_statistics(store: tilestore.TileStore) -> tuple[list[float], list[float]]:

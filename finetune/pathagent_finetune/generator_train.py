@@ -11,7 +11,7 @@ import copy
 import logging
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -20,15 +20,12 @@ from torch import Tensor
 from pathagent_finetune import generator_store
 from pathagent_finetune.generator_batch import FieldBatches
 from pathagent_finetune.generator_recipe import GeneratorRecipe, load_recipe
-from pathagent_finetune.loop import Metrics, Stage, run
-from pathagent_tools.core.errors import UserError
-from pathagent_tools.core.files import canonical_json, sha256_bytes, write_text_atomic
+from pathagent_finetune.loop import Metrics, Stage, claim, run
 from pathagent_tools.generators.network import Batch, Generator
 from pathagent_tools.generators.weights import load_network, save_network
 
 log = logging.getLogger(__name__)
 
-RECIPE_DIGEST: Final = "recipe.sha256"
 VALIDATION_FIELDS: Final = 128
 STAGE_NAME: Final = "stage-{:d}"
 
@@ -40,8 +37,7 @@ def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles:
     `out/fields` by default. UserError where `out` belongs to another recipe.
     """
     plan = load_recipe(recipe)
-    out.mkdir(parents=True, exist_ok=True)
-    _same_recipe(plan, out)
+    claim(out, plan.model_dump(mode="json", exclude={"stages"}))  # more stages may be added later
     stores = render_fields(plan, tiles or out / "fields")
     until = None if minutes is None else time.monotonic() + 60 * minutes
     for number in range(len(plan.stages)):
@@ -161,13 +157,3 @@ def _network(plan: GeneratorRecipe, number: int, out: Path, store: generator_sto
     mean, std = ([round(float(v), 4) for v in f(sample, axis=0)] for f in (np.mean, np.std))
     net = Generator(plan.shape.model_copy(update={"mean": tuple(mean), "std": tuple(std)}))
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def _same_recipe(plan: GeneratorRecipe, out: Path) -> None:
-    """A folder belongs to what a recipe says but its stages: more of them may be added later."""
-    said: dict[str, Any] = plan.model_dump(exclude={"stages"})
-    digest = sha256_bytes(canonical_json(said).encode())
-    path = out / RECIPE_DIGEST
-    if path.is_file() and path.read_text().strip() != digest:
-        raise UserError(f"{out} was made by another recipe: give another --out, or delete the folder.")
-    write_text_atomic(path, digest + "\n")

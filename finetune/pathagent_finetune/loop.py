@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from pathagent_tools.core.errors import UserError
+from pathagent_tools.core.files import canonical_json, sha256_bytes, write_text_atomic
 from pathagent_tools.core.geometry import Frozen
 
 if TYPE_CHECKING:
@@ -68,6 +69,16 @@ class Budget(Frozen):
             return self.lr * max(progress / self.warmup, 0.01)
         x = (progress - self.warmup) / max(1e-9, 1 - self.warmup)
         return self.lr * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * x)))
+
+
+def claim(out: Path, recipe: Mapping[str, Any]) -> None:
+    """Make the folder of a training its recipe's own. UserError where another recipe was trained there."""
+    out.mkdir(parents=True, exist_ok=True)
+    digest = sha256_bytes(canonical_json(dict(recipe)).encode())
+    path = out / "recipe.json"
+    if path.is_file() and json.loads(path.read_text())["digest"] != digest:
+        raise UserError(f"{out} holds the training of another recipe: give another --out, or delete it.")
+    write_text_atomic(path, json.dumps({"digest": digest, "recipe": recipe}, indent=1))
 
 
 def optimizers(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pathagent_finetune import vision_tokens
 from pathagent_finetune.architecture import build_model, save_checkpoint
-from pathagent_finetune.loop import Metrics, Stage, run
+from pathagent_finetune.loop import Metrics, Stage, claim, run
 from pathagent_finetune.mix import text_example, tile_example
 from pathagent_finetune.tilestore import TileStore, render_tiles
 from pathagent_finetune.tokenizer import train_tokenizer
@@ -32,8 +32,7 @@ from pathagent_finetune.vlm_card import finish
 from pathagent_finetune.vlm_eval import in_training, slot_accuracy
 from pathagent_finetune.vlm_recipe import VLMRecipe, load_recipe
 from pathagent_tools.core.card import CARD_NAME
-from pathagent_tools.core.errors import UserError
-from pathagent_tools.core.files import canonical_json, sha256_bytes, write_text_atomic
+from pathagent_tools.core.files import write_text_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +54,7 @@ def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles:
 
     until = None if minutes is None else time.monotonic() + 60 * minutes
     plan = load_recipe(recipe)
-    _claim(out, plan)
+    claim(out, plan.model_dump(mode="json"))
     stores = render_tiles(plan.tiles, tiles or out / "tiles", px=plan.size.tile_px, mpp=plan.mpp)
     torch.set_num_threads(plan.threads)
     tokenizer = learn_tokenizer(plan, stores["train"], out / "tokenizer")
@@ -83,17 +82,6 @@ def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles:
         ceiling = classified(model.model.visual, heads, stores["test"])
         finish(plan, out / "model", stores, ceiling)
     return out / "model"
-
-
-def _claim(out: Path, plan: VLMRecipe) -> None:
-    """Refuse a folder in which another recipe was trained; write this one's digest into a new folder."""
-    digest = sha256_bytes(canonical_json(plan.model_dump(mode="json")).encode())
-    path = out / "recipe.json"
-    if path.is_file():
-        if json.loads(path.read_text())["digest"] != digest:
-            raise UserError(f"{out} holds the training of another recipe: choose another --out.")
-        return
-    write_text_atomic(path, json.dumps({"digest": digest, "recipe": plan.model_dump(mode="json")}, indent=1))
 
 
 def learn_tokenizer(plan: VLMRecipe, store: TileStore, folder: Path) -> PreTrainedTokenizerBase:

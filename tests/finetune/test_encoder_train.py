@@ -14,6 +14,7 @@ import torch
 from pathagent_finetune import encoder_train, tilestore
 from pathagent_finetune.encoder_loss import contrastive_loss, draw_turns, orient, restain
 from pathagent_finetune.encoder_recipe import EncoderRecipe, load_recipe
+from pathagent_finetune.loop import claim
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.vocabulary import SLOTS
 from pathagent_tools.encoders.registry import load_encoder
@@ -57,10 +58,10 @@ def plan() -> EncoderRecipe:
     }  # fmt: skip
     sets = {n: {"count": 16, "first_seed": 0} for n in ("train", "validation", "test")}
     return EncoderRecipe(
-        id="tiny", version="1", seed=3, tile_px=32, mpp=4.0, tiles=sets, shape=shape, batch=8, epochs=2,
-        learning_rate=1e-3, weight_decay=0.05, warmup_steps=1,
+        id="tiny", version="1", seed=3, tile_px=32, mpp=4.0, tiles=sets, shape=shape, batch=8,
+        budget={"steps": 4, "lr": 1e-3},
         helper_weights={"slots": 1.0, "numbers": 1.0, "cells": 1.0},
-        checkpoint_seconds=1e9, threads=1,
+        threads=1,
     )  # type: ignore[arg-type]  # fmt: skip
 
 
@@ -79,19 +80,28 @@ def store() -> tilestore.TileStore:
 
 
 def run(plan: EncoderRecipe, out: Path, store: tilestore.TileStore, stop_at: int | None = None) -> Any:
-    """Train in `out`; stop_at: as a kill would, right after that step's checkpoint."""
-    out.mkdir(exist_ok=True)
-    training = encoder_train.TrainingRun(plan, out, store)
-    training.restore()
-    if stop_at is None:
-        assert training.go(None)
-    else:
-        for batch in training.batches():
-            training.update(batch)
-            if training.step == stop_at:
-                training.save()
-                break
+    """Train in `out`; stop_at: as a kill would, right after that step's state was saved."""
+    claim(out, plan.model_dump(mode="json"))
+    training = encoder_train.TrainingRun(plan, out, store, store)
+    step_loss = training.stage.loss
+
+    def stopping(step: int) -> Any:
+        clock.passed = stop_at is not None and step + 1 >= stop_at
+        return step_loss(step)
+
+    clock = Clock()
+    training.stage.loss = stopping
+    assert training.go(clock if stop_at is not None else None) is (stop_at is None)  # type: ignore[arg-type]
     return training
+
+
+class Clock:
+    """A deadline that is passed when the test says so."""
+
+    passed = False
+
+    def __lt__(self, _now: float) -> bool:
+        return self.passed
 
 
 def test_a_killed_run_resumes_to_the_same_weights(
@@ -100,7 +110,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     whole = run(plan, tmp_path / "whole", store)
     run(plan, tmp_path / "parts", store, stop_at=3)
     resumed = run(plan, tmp_path / "parts", store)
-    assert whole.step == resumed.step == 4
+    assert whole.stage.step == resumed.stage.step == 4
     for name, value in whole.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], value, rtol=0, atol=0)
 
@@ -109,7 +119,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(
     plan: EncoderRecipe, store: tilestore.TileStore, tmp_path: Path
 ) -> None:
     run(plan, tmp_path, store, stop_at=1)
-    changed = plan.model_copy(update={"learning_rate": 0.5})
+    changed = plan.model_copy(update={"mpp": 0.5})
     with pytest.raises(UserError, match="another recipe"):
         run(changed, tmp_path, store)
 
