@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from pathagent_finetune import captions as words
+from pathagent_finetune import slide_text
 from pathagent_finetune.encoder_aux import cell_shares, merged_shares, soft_dice
 from pathagent_finetune.real_tiles import real_tiles
 from pathagent_finetune.tilestore import TileStore
@@ -22,6 +23,7 @@ from pathagent_tools.core.protocols import SlideEncoder
 from pathagent_tools.core.scoring.classes import balanced_accuracy
 from pathagent_tools.core.scoring.resampling import bootstrap
 from pathagent_tools.encoders import domain, reading, tissue_map
+from pathagent_tools.encoders import slide_text as slide_text_head
 from pathagent_tools.encoders.clip import OpenClipEncoder
 
 GRADES: Final = ("low", "intermediate", "high")
@@ -51,6 +53,8 @@ def evaluate(
         "tiles_per_cpu_second": round(len(images) / seconds, 1),
         "n": len(test),
     }
+    if head := slide_text_head.head_of(encoder):
+        scores["slide_to_report, virtual slides"] = slide_text.scores(encoder, head, test)
     if encoder.folder is not None and (encoder.folder / domain.DOMAIN_FILE).is_file():
         scores["domain"] = _domain(encoder, images, foreign, data)
     return scores
