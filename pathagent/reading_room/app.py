@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 import pathagent
-from pathagent.reading_room import pages, uploads
+from pathagent.reading_room import pages
+from pathagent.reading_room.disk import FULL, DiskFullError, is_full
 from pathagent.reading_room.guard import Guard
 from pathagent.reading_room.opinions import WithheldError
 from pathagent.reading_room.review import ConflictError
@@ -72,7 +73,7 @@ def _explain(request: Request, error: Exception) -> Response:
         status = 403
     elif isinstance(error, MissingSlideError):
         status = 404
-    elif isinstance(error, uploads.DiskFullError):
+    elif isinstance(error, DiskFullError):
         status = 507
     elif isinstance(error, UserError):
         status = 422
@@ -82,9 +83,9 @@ def _explain(request: Request, error: Exception) -> Response:
 
 def _no_database(request: Request, error: Exception) -> Response:
     """The database takes nothing: the disk is full, as a rule. What was begun is undone."""
-    log.error("the database: %s", error)
-    full = "full" in str(error)
-    said = uploads.FULL if full else "The database of the server does not answer. Try again in a moment."
+    log.error("the database: %s", getattr(error, "orig", ""))
+    full = is_full(error)
+    said = FULL if full else "The database of the server does not answer. Try again in a moment."
     return _said(request, 507 if full else 503, said, "disk full" if full else "our fault")
 
 

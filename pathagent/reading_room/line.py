@@ -6,15 +6,15 @@ one that took the server down with it three times is given up.
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
+from pathagent.reading_room.disk import is_full
 from pathagent.reading_room.tables import EventRow, RunRow
 from pathagent_tools.core.errors import ModelUnavailableError, PathAgentError
 
@@ -114,9 +114,8 @@ class Line:
             plain = error.__cause__ if isinstance(error.__cause__, ModelUnavailableError) else error
             self._settle(run_id, "paused", str(plain))
         except PathAgentError as error:
-            self._settle(
-                run_id, "failed", _sentence(error.__cause__) if _full(error.__cause__) else str(error)
-            )
+            cause = error.__cause__
+            self._settle(run_id, "failed", _sentence(cause) if is_full(cause) else str(error))
         except Exception as error:
             log.exception("run %s failed", run_id)
             self._settle(run_id, "failed", _sentence(error))
@@ -139,14 +138,7 @@ class Line:
             time.sleep(_IDLE_S)
 
 
-def _full(error: BaseException | None) -> bool:
-    """Whether the disk is full, as the system or the database says it."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return isinstance(error, OperationalError) and "full" in str(error.orig)
-
-
 def _sentence(error: BaseException | None) -> str:
-    if _full(error):
+    if is_full(error):
         return "The disk is full. Free some room, then start this again: it goes on where it stopped."
     return f"Internal error, our fault: {type(error).__name__}: {error}".splitlines()[0]

@@ -6,7 +6,6 @@ does not fit on the disk leaves nothing behind.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import uuid
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.concurrency import run_in_threadpool
 
+from pathagent.reading_room.disk import FULL, DiskFullError, is_full
 from pathagent_tools.core.errors import ResolutionError, SlideError, UserError
 from pathagent_tools.slides import open_slide
 
@@ -26,19 +26,7 @@ if TYPE_CHECKING:
 SUFFIXES: Final = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".svslide", ".bif", ".dcm")
 """Endings of slides that are one file; those of several are copied into a folder of the server."""
 STAGING: Final = ".uploading-"
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _LONGEST_NAME: Final = 200
-
-
-class DiskFullError(UserError):
-    """What is sent or written does not fit on the disk."""
-
-    kind = "disk full"
-
-
-FULL: Final = (
-    "The disk of the server is full. Free some room there, then try again; nothing else was changed."
-)
 
 
 async def receive(room: Room, name: str, length: int, chunks: AsyncIterator[bytes]) -> Path:
@@ -126,6 +114,6 @@ def _keep(path: Path, place: Path) -> None:
 
 
 def _cannot_write(error: OSError) -> UserError:
-    if error.errno in _NO_ROOM:
+    if is_full(error):
         return DiskFullError(FULL)
     return UserError(f"The server cannot write into its folder of uploads: {error.strerror or error}.")

@@ -12,7 +12,8 @@ from walking import send
 
 from pathagent.output_folder import unwritable
 from pathagent.reading_room import uploads
-from pathagent.reading_room.line import _full, _sentence
+from pathagent.reading_room.disk import FULL, is_full
+from pathagent.reading_room.line import _sentence
 from pathagent.reading_room.tables import AuditRow
 from pathagent.reading_room.users import add_user
 from pathagent_tools.core.errors import UserError
@@ -110,7 +111,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(sending, lesion_slide, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", onto_a_full_disk)
         said = post(anna, "new.tiff", lesion_slide.read_bytes())
-    assert said.status_code == 507 and said.json() == {"kind": "disk full", "detail": uploads.FULL}
+    assert said.status_code == 507 and said.json() == {"kind": "disk full", "detail": FULL}
     assert list(folder.iterdir()) == []
     with monkeypatch.context() as patch:
         patch.setattr(uploads.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
@@ -145,7 +146,7 @@ def test_a_database_on_a_full_disk_is_said_and_the_case_stays_whole(waiting):
         codes.append(said.status_code)
         if said.status_code != 202:
             break
-    assert codes[-1] == 507 and said.json()["detail"] == uploads.FULL
+    assert codes[-1] == 507 and said.json()["detail"] == FULL
     event.remove(engine, "connect", no_larger)
     engine.dispose()
     after = anna.get(f"{API}/cases/{case}").json()
@@ -160,4 +161,4 @@ def test_a_run_on_a_full_disk_says_so_without_the_server_s_paths():
     with pytest.raises(UserError) as caught:
         raise unwritable(Path("/srv/x"), full) from full
     cause = caught.value.__cause__
-    assert _full(cause) and _sentence(cause).startswith("The disk is full.")
+    assert is_full(cause) and _sentence(cause).startswith("The disk is full.")
