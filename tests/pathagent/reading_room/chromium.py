@@ -10,6 +10,7 @@ from serving import Served
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Chromium")
 WAIT_MS = 240_000
+sync_api.expect.set_options(timeout=WAIT_MS)  # five seconds are too few where the machine is busy
 
 
 class Watched:

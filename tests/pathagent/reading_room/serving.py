@@ -34,7 +34,7 @@ class Served:
         )
         assert self.process.stdout is not None
         self.link = self.process.stdout.readline().strip()
-        self.address = self.link.partition("/enter")[0]
+        self.address = self.link.partition("/enter")[0].rstrip("/")
 
     @property
     def port(self) -> int:
