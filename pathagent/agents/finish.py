@@ -50,6 +50,7 @@ def assemble(resources: Resources, state: State) -> Report:
             "limits": _limits(state),
             "provenance": provenance(resources, state),
             "illustrations": tuple(state.get("illustrations", [])),
+            "compare": state.get("compared"),
         }
     )
 

@@ -1,0 +1,87 @@
+"""Which passages of a knowledge folder speak of what a draft considers: BM25 over their words.
+
+Lexical on purpose: a passage is shown because it holds the words, which the reader can check. The text
+tower of a small encoder knows few of the words of a textbook and ranks by what it was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pathagent.compare.knowledge import Knowledge
+from pathagent_tools.core.compare import Passage
+from pathagent_tools.core.records import Evidence, Hypothesis
+
+EACH: Final = 2
+"""Passages shown of one search."""
+LEAST: Final = 0.1
+"""Probability below which a hypothesis is not searched for."""
+HYPOTHESES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """must: words of which a passage holds more than half. more: words that only help to rank."""
+
+    must: str
+    more: str = ""
+
+
+def searches_of(differential: Sequence[Hypothesis], looks: Sequence[Evidence]) -> list[Search]:
+    """What to look up for a draft: each likely hypothesis beside the findings, then the findings alone."""
+    findings = ", ".join(dict.fromkeys(_seen(look) for look in looks if look.findings))
+    likely = [h for h in differential if h.probability >= LEAST][:HYPOTHESES]
+    grades = {h.diagnosis: "" if h.grade == "none" else h.grade for h in reversed(likely)}
+    found = [Search(diagnosis, f"{grade} {findings}") for diagnosis, grade in reversed(grades.items())]
+    seen = dict.fromkeys(_seen(look) for look in looks if look.findings)
+    return found + [Search(words) for words in list(seen)[:1]]
+
+
+def _seen(look: Evidence) -> str:
+    """`invasive tumour, irregular glands`: what passages name, unlike amounts and grades."""
+    assert look.findings is not None
+    words = [look.findings.tissue, look.findings.architecture]
+    return ", ".join(word for word in words if word != "none")
+
+
+def find_passages(knowledge: Knowledge, searches: Sequence[Search], *, each: int = EACH) -> list[Passage]:
+    """The best passages of every search, best first, each once, in the order of searches."""
+    import bm25s
+
+    pieces = knowledge.pieces
+    words = tokens([piece.words for piece in pieces])
+    ranker = bm25s.BM25()
+    ranker.index(words, show_progress=False)
+    known = [set(held) for held in words]
+    found: dict[int, Passage] = {}
+    for search in searches:
+        must = set(tokens([search.must])[0])
+        asked = [w for w in tokens([f"{search.must} {search.more}"])[0] if w in ranker.vocab_dict]
+        if not must or not asked:
+            continue
+        scores = ranker.get_scores(asked)
+        fit = [n for n, held in enumerate(known) if 2 * len(must & held) > len(must) and n not in found]
+        for n in sorted(fit, key=lambda n: (-scores[n], n))[:each]:
+            piece = pieces[n]
+            found[n] = Passage(
+                id=f"P{len(found) + 1}",
+                file=piece.file,
+                line=piece.line,
+                heading=piece.heading,
+                text=piece.text,
+                score=round(float(scores[n]), 3),
+                asked=search.must,
+            )
+    return list(found.values())
+
+
+def tokens(texts: Sequence[str]) -> list[list[str]]:
+    """The words of each text, small, without English stop words."""
+    import bm25s
+
+    split: list[list[str]] = bm25s.tokenize(
+        list(texts), stopwords="en", return_ids=False, show_progress=False
+    )
+    return split
