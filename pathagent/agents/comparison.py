@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pathagent.report.words import plural
 from pathagent.resources import Resources
 from pathagent.state import CompareWith, State, evidence_list
 from pathagent_tools.core.compare import Compared, Passage, SimilarCase
@@ -68,6 +67,7 @@ def compare(resources: Resources, state: State) -> dict[str, Any]:
 
 def _passages(resources: Resources, state: State, given: CompareWith) -> tuple[list[Passage], str]:
     from pathagent.compare.criteria import find_passages, searches_of
+    from pathagent.report.words import plural
 
     knowledge = open_knowledge(given)
     held = f"{len(knowledge.pieces):,} passages of {plural(len(knowledge.texts), 'file')}"

@@ -30,13 +30,13 @@ class Search:
 
 
 def searches_of(differential: Sequence[Hypothesis], looks: Sequence[Evidence]) -> list[Search]:
-    """What to look up for a draft: each likely hypothesis beside the findings, then the findings alone."""
-    findings = ", ".join(dict.fromkeys(_seen(look) for look in looks if look.findings))
-    likely = [h for h in differential if h.probability >= LEAST][:HYPOTHESES]
-    grades = {h.diagnosis: "" if h.grade == "none" else h.grade for h in reversed(likely)}
-    found = [Search(diagnosis, f"{grade} {findings}") for diagnosis, grade in reversed(grades.items())]
-    seen = dict.fromkeys(_seen(look) for look in looks if look.findings)
-    return found + [Search(words) for words in list(seen)[:1]]
+    """What to look up for a draft: each likely hypothesis beside the findings, then what the first look shows."""
+    seen = list(dict.fromkeys(_seen(look) for look in looks if look.findings))
+    found: dict[str, Search] = {}
+    for likely in [h for h in differential if h.probability >= LEAST][:HYPOTHESES]:
+        more = seen if likely.grade == "none" else [likely.grade, *seen]
+        found.setdefault(likely.diagnosis, Search(likely.diagnosis, ", ".join(more)))
+    return [*found.values(), *(Search(words) for words in seen[:1])]
 
 
 def _seen(look: Evidence) -> str:

@@ -128,8 +128,8 @@ class _Reader:
 
     @property
     def length(self) -> int:
-        """Characters that wait to be a passage."""
-        return sum(map(len, self._lines))
+        """Characters that wait to be a passage, line ends among them."""
+        return sum(len(line) + 1 for line in self._lines)
 
     def head(self, level: int, text: str) -> None:
         self.close()
@@ -175,9 +175,9 @@ def _read_markdown(reader: _Reader, text: str, above: int) -> None:
     """above: lines of the file before this text."""
     from markdown_it import MarkdownIt
 
-    level = 0
+    level, line = 0, above + 1
     for token in MarkdownIt("commonmark").enable("table").parse(text):
-        line = above + 1 + (token.map[0] if token.map else 0)
+        line = above + 1 + token.map[0] if token.map else line
         if token.type == "heading_open":
             level = int(token.tag[1:])
         elif token.type == "heading_close":
