@@ -76,7 +76,7 @@ def _passages(resources: Resources, state: State, given: CompareWith) -> tuple[l
         return [], f"{held} were not searched: nothing was described."
     words = [search.must for search in searches]
     found = resources.tool("find_passages", lambda: find_passages(knowledge, searches), searches=words)
-    without = [word for word in words if all(p.asked != word for p in found)]
+    without = [word for word in words if not any(word in p.asked for p in found)]
     told = f"{held} were searched for: {'; '.join(words)}."
     return found, f"{told} No passage speaks of: {'; '.join(without)}." if without else told
 
@@ -105,7 +105,7 @@ def _cases(resources: Resources, state: State, given: CompareWith) -> tuple[list
     held = f"an index of {len(index.manifest.cases):,} slides"
     read = [s for s, r in state["slides"].items() if r.outcome == "report" and resources.encoder_knows(s)]
     if not read:
-        return [], f"No similar case was looked for in {held}: the encoder does not know such tissue."
+        return [], f"No similar case was looked for in {held}: no slide shows tissue that the encoder knows."
     slides = {s: (resources.slide(s).slide.digest, resources.slide(s).features.features) for s in read}
     found = resources.tool("similar_cases", lambda: similar_cases(index, slides), slides=read)
     return found, f"Similar cases were looked for in {held}."

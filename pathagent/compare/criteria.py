@@ -30,7 +30,7 @@ class Search:
 
 
 def searches_of(differential: Sequence[Hypothesis], looks: Sequence[Evidence]) -> list[Search]:
-    """What to look up for a draft: each likely hypothesis beside the findings, then what the first look shows."""
+    """What to look up for a draft: each likely hypothesis with the findings, then the first finding."""
     seen = list(dict.fromkeys(_seen(look) for look in looks if look.findings))
     found: dict[str, Search] = {}
     for likely in [h for h in differential if h.probability >= LEAST][:HYPOTHESES]:
@@ -47,7 +47,7 @@ def _seen(look: Evidence) -> str:
 
 
 def find_passages(knowledge: Knowledge, searches: Sequence[Search], *, each: int = EACH) -> list[Passage]:
-    """The best passages of every search, best first, each once, in the order of searches."""
+    """The best passages of every search, best first, in the order of searches; each passage once."""
     import bm25s
 
     pieces = knowledge.pieces
@@ -55,26 +55,28 @@ def find_passages(knowledge: Knowledge, searches: Sequence[Search], *, each: int
     ranker = bm25s.BM25()
     ranker.index(words, show_progress=False)
     known = [set(held) for held in words]
-    found: dict[int, Passage] = {}
+    asked: dict[int, list[str]] = {}
+    score: dict[int, float] = {}
     for search in searches:
         must = set(tokens([search.must])[0])
-        asked = [w for w in tokens([f"{search.must} {search.more}"])[0] if w in ranker.vocab_dict]
-        if not must or not asked:
-            continue
-        scores = ranker.get_scores(asked)
-        fit = [n for n, held in enumerate(known) if 2 * len(must & held) > len(must) and n not in found]
+        wanted = [w for w in tokens([f"{search.must} {search.more}"])[0] if w in ranker.vocab_dict]
+        fit = [n for n, held in enumerate(known) if 2 * len(must & held) > len(must)]
+        scores = ranker.get_scores(wanted) if fit else []
         for n in sorted(fit, key=lambda n: (-scores[n], n))[:each]:
-            piece = pieces[n]
-            found[n] = Passage(
-                id=f"P{len(found) + 1}",
-                file=piece.file,
-                line=piece.line,
-                heading=piece.heading,
-                text=piece.text,
-                score=round(float(scores[n]), 3),
-                asked=search.must,
-            )
-    return list(found.values())
+            asked.setdefault(n, []).append(search.must)
+            score.setdefault(n, round(float(scores[n]), 3))
+    return [
+        Passage(
+            id=f"P{number}",
+            file=pieces[n].file,
+            line=pieces[n].line,
+            heading=pieces[n].heading,
+            text=pieces[n].text,
+            score=score[n],
+            asked=tuple(words),
+        )
+        for number, (n, words) in enumerate(asked.items(), 1)
+    ]
 
 
 def tokens(texts: Sequence[str]) -> list[list[str]]:

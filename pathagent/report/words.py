@@ -138,7 +138,8 @@ def source_of(item: Passage | SimilarCase) -> str:
     """Where a passage stands or which case is meant, and how it was found."""
     if isinstance(item, Passage):
         under = f", under “{item.heading}”" if item.heading else ""
-        return f"{item.file}, line {item.line}{under}; found by “{item.asked}” (BM25 {item.score:.3g})"
+        asked = ", ".join(f"“{words}”" for words in item.asked)
+        return f"{item.file}, line {item.line}{under}; found by {asked} (BM25 {item.score:.3g})"
     return f"{item.name}; like {item.slide} (cosine {item.likeness:.3f})"
 
 

@@ -45,7 +45,7 @@ def test_a_folder_that_gives_orders_changes_nothing_and_no_model_reads_it(
 ):
     model = LookingModel()
     report = draft(lesion_slide, vlm=model, knowledge=folder)
-    (passage,) = [p for p in report.compare.passages if p.asked == "adenocarcinoma"]
+    (passage,) = [p for p in report.compare.passages if "adenocarcinoma" in p.asked]
     assert ORDER in passage.text and passage.file == "colon.md"
     assert draft_of(report) == draft_of(lesion_report)
     assert len(model.asked) > 5

@@ -28,10 +28,10 @@ def test_each_search_finds_its_passages_best_first_and_each_once() -> None:
         FOLDER, [Search("adenocarcinoma"), Search("mucinous carcinoma"), Search("invasion")]
     )
     assert [(p.id, p.file, p.asked) for p in found] == [
-        ("P1", "colon.md", "adenocarcinoma"),
-        ("P2", "mucin.md", "mucinous carcinoma"),
-        ("P3", "other.txt", "mucinous carcinoma"),
-        ("P4", "colon.md", "invasion"),
+        ("P1", "colon.md", ("adenocarcinoma", "invasion")),
+        ("P2", "mucin.md", ("mucinous carcinoma",)),
+        ("P3", "other.txt", ("mucinous carcinoma",)),
+        ("P4", "colon.md", ("invasion",)),
     ]
     assert found[0].heading == "Colon › Adenocarcinoma" and found[3].heading == "Colon › Adenoma"
     assert found[1].score > found[2].score > 0

@@ -26,8 +26,8 @@ class Passage(Frozen):
     line: int = Field(ge=1, description="line of the file at which it begins")
     heading: str = Field(description="the headings above it, outermost first; empty where there are none")
     text: str
-    score: float = Field(description="BM25: ranks passages of one search, means nothing beyond")
-    asked: str = Field(description="the words of the draft that found it")
+    score: float = Field(description="BM25 of the first that found it: a rank, nothing more")
+    asked: tuple[str, ...] = Field(description="the words of the draft that found it")
 
 
 class SimilarCase(Frozen):
