@@ -52,6 +52,7 @@ def similar(
     index: str | Path,
     *,
     text: str | None = None,
+    report: str | None = None,
     slide: str | Path | None = None,
     region: Box | None = None,
     count: int = 5,
@@ -59,25 +60,38 @@ def similar(
     mpp: float | None = None,
     mpp_csv: str | Path | None = None,
 ) -> tuple[list[CaseHit], list[TileHit]]:
-    """(cases, tiles) of the index that are likest to words, to a region of a slide, or to a whole slide.
+    """(cases, tiles) of the index that are likest to words, a report, a region of a slide, or a whole slide.
 
-    text alone, or slide alone, or slide with region (x, y, width, height in level-0 px). The query slide
-    itself, where it is in the index, is left out. UserError: an index of another encoder, an encoder
-    without a text tower, a region outside the tissue.
+    One of text (words that tiles show), report (its whole text, which a slide's embedding answers, and no
+    tiles), slide, or slide with region (x, y, width, height in level-0 px). The query slide itself, where it
+    is in the index, is left out. UserError: an index of another encoder, an encoder without a text tower, a
+    region outside the tissue.
     """
     from pathagent_tools.encoders.case_index import CaseIndex
+    from pathagent_tools.encoders.reading import unit
+    from pathagent_tools.encoders.slide_text import embed_report, embed_slide
 
-    if (text is None) == (slide is None) or (region is not None and slide is None):
-        raise UserError("Search by --text WORDS, by --slide SLIDE, or by --slide SLIDE --region X,Y,W,H.")
+    if sum(q is not None for q in (text, report, slide)) != 1 or (region is not None and slide is None):
+        raise UserError(
+            "Search by --text WORDS, --report FILE, --slide SLIDE, or --slide SLIDE --region X,Y,W,H."
+        )
     model = _model(encoder)
     found = CaseIndex.open(Path(index), encoder=model.id, revision=model.revision)
+    if report is not None:
+        return found.similar_cases(embed_report(report, model), count), []
+    more, own = count + 1, ""
     if text is not None:
-        vector, own = model.encode_texts([text])[0], ""
+        vector = model.encode_texts([text])[0]
+        cases = found.cases_with(vector, more)
     else:
-        vector, own = _of_slide(Path(str(slide)), region, model, mpp, mpp_csv)
-    more = count + 1
-    by_slide = text is None and region is None
-    cases = found.similar_cases(vector, more) if by_slide else found.cases_with(vector, more)
+        features, own = _of_slide(Path(str(slide)), region, model, mpp, mpp_csv)
+        vector = unit(features).mean(0)
+        whole = region is None
+        cases = (
+            found.similar_cases(embed_slide(features, model), more)
+            if whole
+            else found.cases_with(vector, more)
+        )
     tiles = found.similar_tiles(vector, count + _tiles_of(found, own))
     return (
         [hit for hit in cases if hit.case.slide_digest != own][:count],
@@ -107,6 +121,7 @@ def _addition(
     path: Path, texts: Mapping[str, str], model: SlideEncoder, mpp: float | None, mpp_csv: Any
 ) -> Any:
     from pathagent_tools.encoders.case_index import Addition
+    from pathagent_tools.encoders.slide_text import embed_slide
     from pathagent_tools.slides import open_slide
 
     with open_slide(path, mpp=mpp, mpp_csv=mpp_csv) as slide:
@@ -119,14 +134,14 @@ def _addition(
             side=scanned.size_level0,
             features=scanned.features,
             text=texts.get(path.name, texts.get(path.stem, "")),
+            vector=embed_slide(scanned.features, model) if len(scanned) else None,
         )
 
 
 def _of_slide(
     path: Path, region: Box | None, model: SlideEncoder, mpp: float | None, mpp_csv: Any
 ) -> tuple[NDArray[np.float32], str]:
-    """(embedding of a slide, or of the tiles whose middle lies in the region; digest of the slide)."""
-    from pathagent_tools.encoders.reading import unit
+    """(features [N, D] of a slide's tiles, of those whose middle lies in the region; digest of the slide)."""
     from pathagent_tools.slides import open_slide
 
     with open_slide(path, mpp=mpp, mpp_csv=mpp_csv) as slide:
@@ -143,4 +158,4 @@ def _of_slide(
                 f"{where} holds the middle of no tissue tile; tiles are {scanned.size_level0} px wide. "
                 "Give a larger region, on tissue."
             )
-        return unit(features).mean(0), digest
+        return features, digest

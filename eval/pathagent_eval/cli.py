@@ -84,6 +84,25 @@ def reports(
     _write(out, "reports-blank" if blank else "reports", measure.summary(scores), lines)
 
 
+@app.command("retrieval")
+def retrieval(
+    out: Out,
+    slides: Annotated[int, typer.Option(min=2, help="3,072 px phantoms: the pool.")] = 200,
+    first_seed: FirstSeed = None,
+    encoder: Annotated[str, typer.Option("--encoder", help="See: pathagent models list.")] = "embedded",
+) -> None:
+    """Which of all reports belongs to a slide? Embeddings of unseen slides and reports, nothing else."""
+    from pathagent_eval import retrieval as measure
+    from pathagent_tools.encoders.registry import load_encoder
+
+    first = measure.FIRST_SEED if first_seed is None else first_seed
+    model = load_encoder(encoder)
+    table, rows = measure.run(
+        slides, out / "work", model, first_seed=first, tell=lambda line: typer.echo(line, err=True)
+    )
+    _write(out, "retrieval", table, rows)
+
+
 @app.command("questions")
 def questions(
     out: Out,

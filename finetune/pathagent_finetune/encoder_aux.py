@@ -6,6 +6,7 @@ tile, known exactly from the phantom's label map, from two inner stages.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -90,16 +91,27 @@ def stage_shapes(trunk: Any, tile_px: int) -> list[tuple[int, int]]:
     return [shapes[stage] for stage in STAGES]
 
 
-def cell_shares(store: TileStore, side: int) -> NDArray[np.uint8]:
-    """[N, side, side, 14]: area share of each label in each cell, 255 = all of it."""
-    out = np.empty((len(store), side, side, LABELS), np.uint8)
-    for i in range(len(store)):
-        label = store.label(i)
+def cell_shares(labels: Sequence[NDArray[np.uint8]], side: int) -> NDArray[np.uint8]:
+    """Label maps [N][px, px] → [N, side, side, 14]: area share of each label in each cell, 255 = all."""
+    out = np.empty((len(labels), side, side, LABELS), np.uint8)
+    for i, label in enumerate(labels):
         step = label.shape[0] // side
         blocks = label[: side * step, : side * step].reshape(side, step, side, step)
         for k in range(LABELS):
             out[i, ..., k] = ((blocks == k).mean((1, 3)) * 255).round()
     return out
+
+
+def merged_shares(shares: NDArray[np.uint8], names: Sequence[str]) -> NDArray[np.float32]:
+    """[..., 14] of `cell_shares` → [..., K] 0..1 in the order of the tissues `names`."""
+    whole = shares.astype(np.float32) / 255
+    return np.stack([whole[..., [i for i, t in enumerate(TISSUES) if t == n]].sum(-1) for n in names], -1)
+
+
+def soft_dice(said: NDArray[np.float32], true: NDArray[np.float32]) -> float:
+    """2 × overlap over the sum of both areas, of shares 0..1 in the same cells; NaN where both are empty."""
+    total = float(said.sum() + true.sum())
+    return 2 * float(np.minimum(said, true).sum()) / total if total else float("nan")
 
 
 def nuclear_numbers(store: TileStore) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pathagent_finetune import slide_text
 from pathagent_finetune.encoder_eval import evaluate
 from pathagent_finetune.encoder_recipe import EncoderRecipe
 from pathagent_finetune.tilestore import TileStore
@@ -18,6 +19,7 @@ from pathagent_tools.core.card import ModelCard, hash_files
 from pathagent_tools.encoders import domain
 from pathagent_tools.encoders.clip import OpenClipEncoder
 from pathagent_tools.encoders.registry import load_encoder
+from pathagent_tools.encoders.slide_text import save_head
 
 DATA_VARIABLE: Final = "PATHAGENT_TEST_DATA"
 SHRINKAGE: Final = 1e-5
@@ -29,7 +31,7 @@ SLIDE_LIMIT: Final = 0.5
 def finish(
     plan: EncoderRecipe, folder: Path, stores: Mapping[str, TileStore], *, data: Path | None = None
 ) -> ModelCard:
-    """Fit the domain reference, score the model, write `card.json` into `folder`.
+    """Fit the domain reference and the slide-text head, score the model, write `card.json` into `folder`.
 
     data: the shared data folder for the real-tissue table; `PATHAGENT_TEST_DATA` where None.
     """
@@ -39,6 +41,7 @@ def finish(
     _card(plan, folder, stores, {}).save(folder)
     encoder = _opened(folder)
     domain.save_reference(fit_domain(encoder, stores["train"], stores["validation"]), folder)
+    save_head(slide_text.train(encoder, stores["train"], seed=plan.seed), folder)
     _card(plan, folder, stores, {}).save(folder)
     encoder = _opened(folder)
     variable = os.environ.get(DATA_VARIABLE)

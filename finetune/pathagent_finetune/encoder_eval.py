@@ -15,13 +15,15 @@ from typing import Any, Final
 import numpy as np
 
 from pathagent_finetune import captions as words
-from pathagent_finetune.encoder_aux import TISSUES, cell_shares
+from pathagent_finetune import slide_text
+from pathagent_finetune.encoder_aux import cell_shares, merged_shares, soft_dice
 from pathagent_finetune.real_tiles import real_tiles
 from pathagent_finetune.tilestore import TileStore
 from pathagent_tools.core.protocols import SlideEncoder
 from pathagent_tools.core.scoring.classes import balanced_accuracy
 from pathagent_tools.core.scoring.resampling import bootstrap
 from pathagent_tools.encoders import domain, reading, tissue_map
+from pathagent_tools.encoders import slide_text as slide_text_head
 from pathagent_tools.encoders.clip import OpenClipEncoder
 
 GRADES: Final = ("low", "intermediate", "high")
@@ -51,6 +53,8 @@ def evaluate(
         "tiles_per_cpu_second": round(len(images) / seconds, 1),
         "n": len(test),
     }
+    if head := slide_text_head.head_of(encoder):
+        scores["slide_to_report, virtual slides"] = slide_text.scores(encoder, head, test)
     if encoder.folder is not None and (encoder.folder / domain.DOMAIN_FILE).is_file():
         scores["domain"] = _domain(encoder, images, foreign, data)
     return scores
@@ -162,13 +166,12 @@ def _retrieval(encoder: OpenClipEncoder, features: Any, test: TileStore) -> dict
 def _tissue_map(encoder: OpenClipEncoder, images: Any, test: TileStore) -> dict[str, Any]:
     """Per tissue: soft Dice of the map's cells, and the mapped area over the true one."""
     names, said = tissue_map.tissue_shares(encoder, images)
-    truth = cell_shares(test, said.shape[1]).astype(np.float32) / 255
+    truth = merged_shares(cell_shares([test.label(i) for i in range(len(test))], said.shape[1]), names)
     table: dict[str, Any] = {"cell_um": test.images[0].shape[1] * encoder.tile_mpp / said.shape[1]}
     for k, name in enumerate(names):
-        true = truth[..., [i for i, t in enumerate(TISSUES) if t == name]].sum(-1)
-        ours = said[..., k]
-        dice = 2 * np.minimum(ours, true).sum() / (ours.sum() + true.sum())
-        table[name] = {"dice": round(float(dice), 3), "area": round(float(ours.sum() / true.sum()), 3)}
+        ours, true = said[..., k], truth[..., k]
+        area = float(ours.sum() / true.sum())
+        table[name] = {"dice": round(soft_dice(ours, true), 3), "area": round(area, 3)}
     return table
 
 

@@ -79,7 +79,8 @@ class TrainingRun:
         shapes = stage_shapes(trunk, plan.tile_px)
         self.helpers = HelperTasks(plan.shape.dim, tuple(channels for channels, _ in shapes))
         self.helpers.watch(trunk)
-        self.cells = [cell_shares(store, side) for _, side in shapes]
+        labels = [store.label(i) for i in range(len(store))]
+        self.cells = [cell_shares(labels, side) for _, side in shapes]
         self.numbers = nuclear_numbers(store)
         self.stage = Stage(
             folder=out / STAGE,

@@ -24,6 +24,8 @@ MAX_OVERLAP: Final = 0.3
 MIN_TISSUE: Final = 0.5
 SOME_TISSUE: Final = 0.25
 """Where no place has `MIN_TISSUE` (a tiny biopsy), places with this much will do."""
+NEW_PIECES: Final = 3
+"""So many of the places that are offered lie in pieces of tissue that nobody has looked at, if there are."""
 PALE: Final = ("adipose", "mucin")
 MAX_PEN: Final = 0.03
 """Places with more pen ink than this are looked at only where there are no others: ink misleads."""
@@ -59,6 +61,7 @@ class Pool:
 
     regions: looks centred on tiles. vectors: [N, D] unit embeddings, centred on the slide's mean.
     suspicion: what a search goes by; equals the anomaly where there was no closer scan.
+    pieces: which piece of tissue each lies in, -1 for none.
     """
 
     regions: list[Region]
@@ -67,6 +70,7 @@ class Pool:
     relevance: Scores
     hints: list[str]
     suspicion: Scores
+    pieces: NDArray[np.intp]
 
 
 def look_at(opened: OpenSlide, x: float, y: float, tile_px: int, tile_mpp: float) -> Region:
@@ -111,6 +115,7 @@ def make_pool(
         relevance=np.asarray(relevance, dtype=np.float64)[keep],
         hints=[hints[i] for i in keep],
         suspicion=suspicion[keep],
+        pieces=opened.tissue.pieces_at(np.array([looks[i].center for i in keep]).reshape(-1, 2)),
     )
 
 
@@ -163,7 +168,8 @@ def rank(
     """Greedy choice of up to `count` places: (index, acquisition, novelty), best first.
 
     Each pick lowers the novelty of what resembles it, and rules out what overlaps it or an earlier look.
-    search: so many picks at first go by suspicion (`SEARCH`), whatever the weights.
+    search: so many picks at first go by suspicion (`SEARCH`), whatever the weights. The last picks go to
+    pieces of tissue without a look or a pick, one each, at most `NEW_PIECES`.
     """
     if not pool.regions:
         return []
@@ -181,11 +187,16 @@ def rank(
     fixed = weights.relevance * pool.relevance + weights.anomaly * pool.anomaly
     sought = SEARCH.relevance * pool.relevance + SEARCH.anomaly * pool.suspicion
     chosen: list[tuple[int, float, float]] = []
+    unseen = set(pool.pieces.tolist()) - {-1} - {int(pool.pieces[nearest(pool, r)]) for r in looked}
     while len(chosen) < count and free.any():
         searching = len(chosen) < search
         by = sought + SEARCH.novelty * novelty if searching else fixed + weights.novelty * novelty
-        score = np.where(free, by, -np.inf)
+        open_to = free & np.isin(pool.pieces, list(unseen))
+        if count - len(chosen) > min(len(unseen), NEW_PIECES) or not open_to.any():
+            open_to = free
+        score = np.where(open_to, by, -np.inf)
         best = int(np.argmax(score))
+        unseen.discard(int(pool.pieces[best]))
         chosen.append((best, float(score[best]), float(novelty[best])))
         visit(pool.regions[best], best)
         free[best] = False

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from pathagent.agents.candidates import MAX_CANDIDATES
 from pathagent.agents.coverage import percent_of_tissue
 from pathagent.resources import Resources
@@ -47,7 +49,7 @@ def assemble(resources: Resources, state: State) -> Report:
             "regions_of_interest": _regions_of_interest(state, looked),
             "measurements": {k: v.measurements for k, v in state["measures"].items()},
             "coverage": coverage,
-            "limits": _limits(state),
+            "limits": _limits(resources, state),
             "provenance": provenance(resources, state),
             "illustrations": tuple(state.get("illustrations", [])),
             "compare": state.get("compared"),
@@ -88,9 +90,11 @@ def _regions_of_interest(state: State, looked: Sequence[Evidence]) -> tuple[Cand
     return tuple(c for c in offered if all(c.region.overlap(r) < 1 for r in seen))[:SHOWN_REGIONS]
 
 
-def _limits(state: State) -> tuple[str, ...]:
+def _limits(resources: Resources, state: State) -> tuple[str, ...]:
     """What the coverage does not say already: `Report.coverage` has its own place on the page."""
     said = _unexplained(state)
+    if state["outcome"] == "report":
+        said += _pieces_not_seen(resources, state)
     for record in state["slides"].values():
         said += _slide_limits(record)
     if state.get("stop"):
@@ -125,6 +129,18 @@ def _unexplained(state: State) -> list[str]:
         f"{', '.join(ids)} read as {tissue}, which the drafted diagnosis does not explain: look there first."
         for tissue, ids in found.items()
     ]
+
+
+def _pieces_not_seen(resources: Resources, state: State) -> list[str]:
+    """Slides that are read and have pieces of tissue without a look."""
+    said = []
+    for slide_id in [r.id for r in state["slides"].values() if r.outcome == "report"]:
+        tissue = resources.slide(slide_id).tissue
+        centres = [e.region.center for e in evidence_list(state) if e.region.slide == slide_id]
+        seen = set(tissue.pieces_at(np.array(centres, np.float64).reshape(-1, 2)).tolist()) - {-1}
+        if left := len(tissue.pieces) - len(seen):
+            said.append(f"{slide_id}: no look lies in {left} of its {len(tissue.pieces)} pieces of tissue.")
+    return said
 
 
 def _slide_limits(record: SlideRecord) -> list[str]:

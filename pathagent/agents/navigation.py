@@ -36,6 +36,8 @@ class _Offer:
     index: int
     score: float
     novelty: float
+    new_piece: bool
+    """Whether it lies in a piece of tissue without a look."""
 
     @property
     def region(self) -> Region:
@@ -173,7 +175,8 @@ def _offers(
             pool = replace(pool, relevance=liked)
         search = quota if _searching(looked) and (first or not about_tissue) else 0
         ranked = places.rank(pool, [e.region for e in mine], weights, places.MAX_CANDIDATES, search=search)
-        per_slide.append([_Offer(pool, *pick) for pick in ranked])
+        seen = {int(pool.pieces[places.nearest(pool, e.region)]) for e in mine} | {-1} if ranked else set()
+        per_slide.append([_Offer(pool, *pick, int(pool.pieces[pick[0]]) not in seen) for pick in ranked])
     if first:
         turns = [offers[i] for i in range(places.MAX_CANDIDATES) for offers in per_slide if i < len(offers)]
         return turns[: places.MAX_CANDIDATES]
@@ -217,7 +220,8 @@ def _choose(
     by_region = {(c.region.slide, c.region.x, c.region.y): c for c in offered}
     best = [by_region[o.region.slide, o.region.x, o.region.y] for o in offers]
     asks = state["reading"] == "read"
-    kept = _quota(best, first=searching, size=quota)
+    new = [c for c, o in zip(best, offers, strict=True) if o.new_piece]
+    kept = _quota(best, new, first=searching, size=quota)
     chosen: list[Chosen] = [(c, "among the best by the scan", "quota") for c in kept]
     rest = [c for c in offered if c not in kept]
     wanted, call = min(count - len(chosen), len(rest)), None
@@ -232,13 +236,16 @@ def _choose(
     return chosen[:count], call
 
 
-def _quota(best: Sequence[Candidate], *, first: bool, size: int) -> list[Candidate]:
-    """The best by acquisition; after the first round one of them is the oddest and newest instead."""
+def _quota(best: Sequence[Candidate], new: Sequence[Candidate], *, first: bool, size: int) -> list[Candidate]:
+    """The best by acquisition; after the first round one of them explores instead.
+
+    It is the oddest and newest, in a piece of tissue without a look (`new`) where there is one.
+    """
     if first or size < 2 or len(best) <= size:
         return list(best[:size])
     kept = list(best[: size - 1])
     weigh = places.EXPLORE
-    others = [c for c in best if c not in kept]
+    others = [c for c in new if c not in kept] or [c for c in best if c not in kept]
     return [*kept, max(others, key=lambda c: weigh.anomaly * c.anomaly + weigh.novelty * c.novelty)]
 
 

@@ -51,6 +51,9 @@ def add(
 def find(
     index: Index,
     text: Annotated[str | None, typer.Option("--text", help="Words to search by.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Text file of a report: whose slide is it?")
+    ] = None,
     slide: Annotated[Path | None, typer.Option("--slide", help="Slide to search by.")] = None,
     region: Annotated[
         str | None, typer.Option("--region", help="X,Y,WIDTH,HEIGHT of that slide, level-0 px.")
@@ -61,13 +64,14 @@ def find(
     mpp_csv: MppCsv = None,
     json: Json = False,
 ) -> None:
-    """Find cases and tiles like words, a region, or a slide. To compare with; never evidence."""
+    """Find cases and tiles like words, a report, a region, or a slide. To compare with; never evidence."""
     from pathagent.case_search import COMPARE, similar
 
     box = None if region is None else _box(region)
     cases, tiles = similar(
         index,
         text=text,
+        report=None if report is None else _report(report),
         slide=slide,
         region=box,
         count=count,
@@ -83,6 +87,13 @@ def find(
     for tile in tiles:
         emit(f"{tile.likeness:.3f}  {tile.case.name}  x {tile.x}, y {tile.y}, {tile.side} px")
     emit(COMPARE)
+
+
+def _report(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a text: {error}.") from None
 
 
 def _plain(hit: Any) -> dict[str, Any]:

@@ -20,8 +20,16 @@ from pathagent_tools.core.geometry import TileSpec
 from pathagent_tools.core.protocols import SlideEncoder
 from pathagent_tools.encoders.encode import Encoded, encode_slide
 from pathagent_tools.encoders.features import refuse_foreign
+from pathagent_tools.encoders.slide_text import embed_slide, head_of
 from pathagent_tools.encoders.spec import EncoderSpec
-from pathagent_tools.encoders.store import StoreKey, grid_folder, patches_path, write_features, write_patches
+from pathagent_tools.encoders.store import (
+    StoreKey,
+    grid_folder,
+    patches_path,
+    write_features,
+    write_patches,
+    write_slide_features,
+)
 from pathagent_tools.slides import Slide, open_slide, tile_grid, tissue_mask
 
 TileProgress = Callable[[str, int, int], None]
@@ -113,13 +121,15 @@ class EncodeJob:
         with open_slide(item.path, mpp=mpp, mpp_csv=settings.mpp_csv) as slide:
             key = self._key(slide, grid, item)
             path = key.features_path(self.out, item.name)
-            for target in (path, patches_path(self.out, grid, item.name)):
+            whole = key.slide_features_path(self.out, item.name)
+            for target in (path, whole, patches_path(self.out, grid, item.name)):
                 refuse_foreign(target)
             if settings.imported:
                 coords, ended = self._import(slide, item, key, path)
             else:
                 coords = self._coords(slide, grid, item, key)
                 ended = self._features(slide, coords, key, path)
+                self._embed(key, path, whole)
         stat = Path(item.path).stat()
         return {
             **ended,
@@ -170,6 +180,17 @@ class EncodeJob:
         )
         reason = "" if done.reason == "not stored yet" else done.reason
         return {"status": "completed", "reason": f"computed anew: {reason}" if reason else ""}
+
+    def _embed(self, key: StoreKey, path: Path, whole: Path) -> None:
+        """The embedding of the whole slide, where the encoder has a head for it and the slide a tile."""
+        import h5py
+
+        if not head_of(self.encoder):
+            return
+        with h5py.File(path, "r") as file:
+            features = np.asarray(file["features"], np.float32)
+        if len(features):
+            write_slide_features(whole, key, embed_slide(features, self.encoder))
 
     def _import(
         self, slide: Slide, item: EncodeInput, key: StoreKey, path: Path

@@ -4,6 +4,7 @@ import asyncio
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from stand_ins import PROFILE, ColourEncoder, LookingModel
 from tiny_slides import LESION, SIDE, paint, write_slide
@@ -373,3 +374,13 @@ def test_a_look_that_a_benign_diagnosis_does_not_explain_is_named_first(
     wanted = f"{', '.join(striking)} read as {tissue}, which the drafted diagnosis does not explain"
     assert report.limits[0].startswith(wanted) is said
     assert any("does not explain" in limit for limit in report.limits) is said
+
+
+def test_pieces_of_tissue_without_a_look_are_named_and_later_rounds_go_there(draft, tmp_path):
+    pixels = np.concatenate([paint(lesion=True), paint(lesion=False, seed=2)], axis=1)
+    slide = write_slide(tmp_path / "two pieces.tiff", pixels)
+    one = draft(slide, budget=Budget(looks=1))
+    assert "S1: no look lies in 1 of its 2 pieces of tissue." in one.limits
+    unsure = LookingModel(sufficient_after=99)
+    more = draft(slide, budget=Budget(looks=6, looks_per_round=3), vlm=unsure)
+    assert not [limit for limit in more.limits if "no look lies" in limit]

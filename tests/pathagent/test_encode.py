@@ -23,6 +23,7 @@ from pathagent_tools.core.errors import DamagedSlideError, UserError
 from pathagent_tools.core.geometry import TileSpec
 from pathagent_tools.encoders import registry
 from pathagent_tools.encoders.features import load_features
+from pathagent_tools.encoders.slide_text import SlideTextHead, save_head
 from pathagent_tools.encoders.store import StoreKey, write_features
 
 NewCheckpoint = Callable[..., Path]
@@ -100,6 +101,20 @@ def test_a_job_has_tridents_layout_and_states(flat: Flat, tmp_path: Path) -> Non
     (run_file,) = (out / "runs").iterdir()
     assert json.loads(run_file.read_text())["slides"]["case7"]["status"] == "completed"
     assert list(out.rglob("*.tmp")) == list(out.rglob("*.part")) == []
+
+
+def test_a_slide_has_an_embedding_of_its_own_where_the_encoder_has_a_head(flat: Flat, tmp_path: Path) -> None:
+    weight = np.concatenate([np.eye(3), np.zeros((3, 3))], 1)
+    arrays = {"slide_queries": np.ones((1, 3)), "slide_weight": weight}
+    arrays |= {"text_queries": np.ones((1, 3)), "text_weight": weight}
+    save_head(SlideTextHead(arrays), tmp_path)
+    flat.folder = tmp_path  # type: ignore[attr-defined]
+    slide, out = make_slide(tmp_path / "case7.tiff"), tmp_path / "job"
+    assert encode(slide, out=out)["case7"].status == "completed"
+    with h5py.File(out / GRID / "slide_features_flat" / "case7.h5") as file:
+        assert file["features"].shape == (3,) and file["features"].attrs["encoder_revision"] == "r1"
+        colour = np.array([200, 120, 170])
+        np.testing.assert_allclose(file["features"], colour / np.linalg.norm(colour), atol=0.02)
 
 
 def test_the_outline_is_what_qupath_reads(flat: Flat, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def shares_of(diagnosis: str) -> dict[float, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
+class DrawnFacts:
     """What is true of a drawn slide beside its diagnosis."""
 
     nuclei: str
@@ -164,10 +164,10 @@ class _Facts:
     inflammation: str
 
 
-def _draw_facts(rng: Random, diagnosis: str, grade: str) -> _Facts:
+def draw_facts(rng: Random, diagnosis: str, grade: str) -> DrawnFacts:
     nuclei = NUCLEI.get(grade, "none")
     inflammation = pick(rng, INFLAMMATION_OF_SLIDE) if nuclei != "none" else "none"
-    return _Facts(
+    return DrawnFacts(
         nuclei,
         pick(rng, MITOSES_OF_SLIDE[nuclei]),
         rng.random() < NECROSIS_OF_SLIDE.get((diagnosis, grade), RARE_NECROSIS),
@@ -175,7 +175,7 @@ def _draw_facts(rng: Random, diagnosis: str, grade: str) -> _Facts:
     )
 
 
-def _draw_look(rng: Random, diagnosis: str, grade: str, facts: _Facts, *, lesion: bool) -> Findings:
+def _draw_look(rng: Random, diagnosis: str, grade: str, facts: DrawnFacts, *, lesion: bool) -> Findings:
     """Findings of one look as a describing model might write them."""
     table = lesion_table(diagnosis, grade) if lesion else ORDINARY
     tissue, architecture = rng.choices(list(table), weights=list(table.values()))[0]
@@ -220,7 +220,7 @@ def draw_case(seed: int, *, looks: int | None = None) -> Case:
     rng = Random(f"case-{seed}")
     diagnosis = rng.choice(list(DIAGNOSES))
     grade = rng.choice(DIAGNOSES[diagnosis])
-    facts = _draw_facts(rng, diagnosis, grade)
+    facts = draw_facts(rng, diagnosis, grade)
     n = looks or rng.choice((3, 4, 5, 6, 6, 8, 10, 12, 12, 14, 16, 16))
     shares = shares_of(diagnosis)
     share = rng.choices(list(shares), weights=list(shares.values()))[0]

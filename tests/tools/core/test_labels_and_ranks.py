@@ -142,3 +142,12 @@ def test_silence_and_abstention_are_never_rewarded() -> None:
 def test_what_cannot_be_scored_is_an_error(score: object) -> None:
     with pytest.raises(ValueError, match=r"at least one|both classes|two of the grades|no right answer"):
         score()  # type: ignore[operator]
+
+
+def test_own_matches_and_those_that_are_as_right() -> None:
+    likeness = np.array([[0.9, 0.1, 0.2], [0.8, 0.5, 0.7], [0.1, 0.2, 0.3]], np.float32)
+    same = np.array([[1, 0, 0], [0, 1, 1], [0, 1, 1]], bool)
+    found = retrieval.matched(likeness, same, (1, 2))
+    assert {k: v.items for k, v in found.items()} == {
+        "R@1": (1, 0, 1), "R@2": (1, 0, 1), "alike R@1": (1, 0, 1), "alike R@2": (1, 1, 1),
+    }  # fmt: skip

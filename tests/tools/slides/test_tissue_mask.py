@@ -31,6 +31,8 @@ def test_two_pieces_with_their_area_and_position(write_slide, colour):
     disc(rgb, 1000, 1300, 12, colour)  # dust
     with open_slide(write_slide(rgb, mpp=1.0)) as slide:
         tissue = tissue_mask(slide)
+    at = np.array([[1500, 700], [500, 700], [1000, 1300]], np.float64)
+    assert tissue.pieces_at(at).tolist() == [1, 0, -1]
     truth = np.pi * (0.3**2 + 0.2**2)
     assert tissue.area_mm2 == pytest.approx(truth, rel=0.06)
     assert [

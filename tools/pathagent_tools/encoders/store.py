@@ -50,6 +50,11 @@ class StoreKey:
         encoder = self.encoder.replace("/", "_").replace(":", "_")
         return grid_folder(job, self.spec) / f"features_{encoder}" / f"{name}.h5"
 
+    def slide_features_path(self, job: Path, name: str) -> Path:
+        """Where TRIDENT's readers look for the embedding of the whole slide `name`."""
+        tiles = self.features_path(job, name)
+        return tiles.parent.with_name(f"slide_{tiles.parent.name}") / tiles.name
+
     def attributes(self) -> dict[str, Any]:
         """The key as HDF5 attributes."""
         return {
@@ -89,6 +94,13 @@ def write_patches(path: Path, key: StoreKey, coords: NDArray[np.int64]) -> None:
     """Write one slide's coordinates alone, as TRIDENT's patching step leaves them."""
     with whole_h5(path) as out:
         _put(out, "coords", coords, _coords_attributes(key, path) | {"created": _now()} | _origin(key))
+
+
+def write_slide_features(path: Path, key: StoreKey, vector: NDArray[np.float32]) -> None:
+    """Write one slide's embedding [E] as TRIDENT does: the dataset `features` alone, of rank 1."""
+    with whole_h5(path) as out:
+        data = out.create_dataset("features", data=vector)
+        data.attrs.update({"name": key.slide, "created": _now()} | key.attributes() | _origin(key))
 
 
 @contextmanager

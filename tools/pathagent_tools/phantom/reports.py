@@ -31,12 +31,22 @@ def reference_report(truth: PhantomTruth, wording: int) -> dict[str, Any]:
 
     UserError when there is no such wording.
     """
+    text = report_text(truth.facts, wording, lesion_mm=lesion_diameter_mm(truth), pieces=truth.pieces)
+    return {
+        "text": text,
+        "facts": truth.facts.model_dump(),
+        "wording": wording,
+        "held_out": bool(report_wordings()[wording]["held_out"]),
+    }
+
+
+def report_text(facts: Facts, wording: int, *, lesion_mm: float, pieces: int) -> str:
+    """The report that states these facts in one wording. UserError when there is no such wording."""
     table = report_wordings()
     if not 0 <= wording < len(table):
         raise UserError(f"There is no report wording {wording}: give 0 to {len(table) - 1}.")
     entry = table[wording]
-    facts = truth.facts
-    text = entry[_template(facts)].format(
+    text: str = entry[_template(facts)].format(
         diagnosis=facts.diagnosis,
         Diagnosis=facts.diagnosis[:1].upper() + facts.diagnosis[1:],
         grade=facts.grade,
@@ -49,15 +59,10 @@ def reference_report(truth: PhantomTruth, wording: int) -> dict[str, Any]:
         mitoses=entry["mitoses"][facts.mitoses],
         necrosis=entry["necrosis"][facts.necrosis],
         inflammation=entry["inflammation"][facts.inflammation],
-        lesion_mm=f"{lesion_diameter_mm(truth):.1f}",
-        pieces=truth.pieces,
+        lesion_mm=f"{lesion_mm:.1f}",
+        pieces=pieces,
     )
-    return {
-        "text": text,
-        "facts": facts.model_dump(),
-        "wording": wording,
-        "held_out": bool(entry["held_out"]),
-    }
+    return text
 
 
 def lesion_diameter_mm(truth: PhantomTruth) -> float:

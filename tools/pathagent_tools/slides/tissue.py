@@ -64,6 +64,15 @@ class Tissue:
         """Share of pen ink, 0..1, in each level-0 box (x, y, width, height): [N, 4] → [N]."""
         return self._shares(self._pen_sums, boxes)
 
+    def pieces_at(self, points: NDArray[np.float64]) -> NDArray[np.intp]:
+        """[N] index in `pieces` of level-0 points [N, 2]: the smallest box around each; -1 where none is."""
+        found = np.full(len(points), -1, np.intp)
+        for i in sorted(range(len(self.pieces)), key=lambda i: -self.pieces[i].width * self.pieces[i].height):
+            p = self.pieces[i]
+            inside = (points >= (p.x, p.y)).all(1) & (points < (p.x + p.width, p.y + p.height)).all(1)
+            found[inside] = i
+        return found
+
     def _shares(self, s: NDArray[np.int64], boxes: NDArray[np.int64]) -> NDArray[np.float64]:
         height, width = self.mask.shape
         edges = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1) / self.level0_per_px

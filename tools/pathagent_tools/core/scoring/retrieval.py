@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pathagent_tools.core.scoring.score import Score
 
 Ranked = Sequence[Sequence[str]]
@@ -25,6 +28,18 @@ def mrr(ranked: Ranked, relevant: Relevant) -> Score:
     """Mean over the queries of 1 / place of the first right answer; 0 where there is none."""
     items = [1 / place if place else 0.0 for place in _places(ranked, relevant)]
     return _mean("mrr", items, "pathagent MRR", ranked)
+
+
+def matched(likeness: NDArray[np.float32], same: NDArray[np.bool_], ks: Sequence[int]) -> dict[str, Score]:
+    """`R@k` of each query's own match, and `alike R@k` of any that is as right, by likeness [n, n].
+
+    Query i belongs to match i; same [n, n]: match j is as right for query i.
+    """
+    ranked = [[str(j) for j in row] for row in np.argsort(-likeness, axis=1, kind="stable")]
+    own = [{str(i)} for i in range(len(ranked))]
+    alike = [{str(j) for j in np.flatnonzero(row)} for row in same]
+    found = {f"R@{k}": recall_at(k, ranked, own) for k in ks}
+    return found | {f"alike R@{k}": recall_at(k, ranked, alike) for k in ks}
 
 
 def _places(ranked: Ranked, relevant: Relevant) -> list[int]:

@@ -21,11 +21,11 @@ from pathagent_tools.core.protocols import Image
 WORD: Final = 0x5A3C96E1
 """What every synthetic image carries. Bit 0 first."""
 BITS: Final = tuple((WORD >> i) & 1 for i in range(32))
-FOUND: Final = 26
-"""Bits that must be right: by chance one image in 3,700 has as many."""
-HELD: Final = 28
+FOUND: Final = 28
+"""Bits that must be right: by chance one image in 100,000 has as many."""
+HELD: Final = 30
 """Bits that should survive each treatment when the mark is written; `FOUND` must."""
-PASSES: Final = 4
+PASSES: Final = 5
 _HEADROOM: Final = (10, 245)
 """Grey levels that an image is brought into before it is marked: pure white and black hold nothing."""
 _THRESHOLD: Final = 0.5
