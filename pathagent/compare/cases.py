@@ -35,15 +35,12 @@ def similar_cases(
 ) -> list[SimilarCase]:
     """The likest indexed slides, likest first, each once; the case's own slides are left out.
 
-    slides: slide id → (digest of its file, tile features [N, D]); its embedding is their mean direction,
-    as in the index.
+    slides: slide id → (digest of its file, its embedding [D], made as those of the index are).
     """
-    from pathagent_tools.encoders.reading import unit
-
     own = {digest for digest, _ in slides.values()}
     best: dict[str, tuple[str, CaseHit]] = {}
-    for slide, (_, features) in slides.items():
-        for hit in index.similar_cases(unit(features).mean(0), most + len(own)):
+    for slide, (_, vector) in slides.items():
+        for hit in index.similar_cases(vector, most + len(own)):
             known = best.get(hit.case.slide_digest)
             if hit.case.slide_digest not in own and (known is None or known[1].likeness < hit.likeness):
                 best[hit.case.slide_digest] = (slide, hit)
