@@ -102,14 +102,16 @@ def _cases(resources: Resources, state: State, given: CompareWith) -> tuple[list
     from pathagent.compare.cases import similar_cases
     from pathagent_tools.encoders.slide_text import embed_slide
 
-    index = open_index(resources, given)
+    encoder, index = resources.encoder, open_index(resources, given)
     held = f"an index of {len(index.manifest.cases):,} slides"
-    read = [s for s, r in state["slides"].items() if r.outcome == "report" and resources.encoder_knows(s)]
+    records = state["slides"].values()
+    known = [r.id for r in records if r.outcome == "report" and resources.encoder_knows(r.id)]
+    read = [s for s in known if len(resources.slide(s).features.features)]
     if not read:
         return [], f"No similar case was looked for in {held}: no slide shows tissue that the encoder knows."
     slides = {
-        opened.slide.id: (opened.slide.digest, embed_slide(opened.features.features, resources.encoder))
-        for opened in map(resources.slide, read)
+        s: (resources.slide(s).slide.digest, embed_slide(resources.slide(s).features.features, encoder))
+        for s in read
     }
     found = resources.tool("similar_cases", lambda: similar_cases(index, slides), slides=read)
     return found, f"Similar cases were looked for in {held}."
