@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pathagent.rules.legality import quote
 from pathagent_tools.core.compare import SimilarCase
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def similar_cases(
             slide=slide,
             name=hit.case.name,
             slide_digest=hit.case.slide_digest,
-            text=hit.case.text,
+            text=quote(hit.case.text),
             likeness=round(hit.likeness, 4),
         )
         for number, (slide, hit) in enumerate(likest, 1)
