@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,15 +12,19 @@ import numpy as np
 
 from pathagent_finetune.generator_eval import evaluate
 from pathagent_finetune.generator_recipe import GeneratorRecipe
-from pathagent_finetune.generator_store import FieldStore
+from pathagent_finetune.generator_store import MEMBRANES, NUCLEI, FieldStore
 from pathagent_tools.core.card import CARD_NAME, ModelCard, hash_files
+from pathagent_tools.core.vocabulary import SLOTS
 from pathagent_tools.generators.embedded_generator import EmbeddedGenerator
+from pathagent_tools.generators.library import HEARD, LayoutLibrary
 from pathagent_tools.generators.sampling import Sampling
 from pathagent_tools.generators.studio import Studio
 from pathagent_tools.generators.vetting import THUMBNAILS, thumbnails
 
 IMAGES: Final = 64
 """Images of the largest table."""
+LAYOUTS: Final = 640
+"""Layouts that ship beside the weights."""
 LOG: Final = "log.jsonl"
 
 
@@ -37,6 +42,7 @@ def finish(
     """
     train = stores["train"]
     np.save(folder / THUMBNAILS, thumbnails([train.get("images", i) for i in range(len(train))]))
+    library_of(train).save(folder)
     files = hash_files(folder)
     before = _earlier(folder, files)
     _card(plan, folder, stores, files, before).save(folder)
@@ -45,6 +51,30 @@ def finish(
     card = _card(plan, folder, stores, files, scores)
     card.save(folder)
     return card
+
+
+def library_of(store: FieldStore) -> LayoutLibrary:
+    """Layouts of fields without artifact, looks and grades in turn, for requests without a layout."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, row in enumerate(store.truth):
+        found = row["findings"]
+        if found["artifact"] == "none" and found["tissue"] != "background":
+            key = tuple(found[s] for s in ("tissue", "architecture", "nuclear_grade", "mitoses"))
+            groups.setdefault(key, []).append(i)
+    turns = [i for members in zip_longest(*groups.values()) for i in members if i is not None]
+    chosen = np.array(sorted(turns[:LAYOUTS]), np.int64)
+    layers, truth = store.stack("layers", chosen), [store.truth[i] for i in chosen]
+    return LayoutLibrary(
+        labels=store.stack("labels", chosen),
+        nuclei=(layers & NUCLEI) > 0,
+        membranes=(layers & MEMBRANES) > 0,
+        fibres=store.stack("fibres", chosen),
+        slots=np.array([[SLOTS[s].index(r["findings"][s]) for s in HEARD] for r in truth], np.int8),
+        dials=np.array(
+            [[r["density"], r["area_um2"], r["pleomorphism"], r["mitoses"]] for r in truth], np.float32
+        ),
+        mpp=np.array([r["mpp"] for r in truth], np.float32),
+    )
 
 
 def _earlier(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:

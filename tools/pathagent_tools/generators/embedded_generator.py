@@ -10,6 +10,7 @@ from typing import Any
 from pathagent_tools.core.card import CARD_NAME, ModelCard
 from pathagent_tools.core.files import sha256_file
 from pathagent_tools.generators.conditions import Conditions
+from pathagent_tools.generators.library import LayoutLibrary
 from pathagent_tools.generators.protocol import Images
 
 
@@ -21,6 +22,7 @@ class EmbeddedGenerator:
 
         self.folder = folder
         self.network = load_network(folder)
+        self.library = LayoutLibrary.load(folder)
         self.card = ModelCard.load(folder) if (folder / CARD_NAME).is_file() else None
         self.id = self.card.id if self.card else folder.name
         self.revision = self.card.digest if self.card else sha256_file(folder / WEIGHTS)

@@ -73,7 +73,17 @@ class Studio:
     def draw(
         self, conditions: Sequence[Conditions], seeds: Sequence[int], *, size: int | None = None
     ) -> Images:
-        """[n, size, size, 3] by this studio's sampling."""
+        """[n, size, size, 3] by this studio's sampling.
+
+        A request without layout and reference is drawn on a layout of the generator's library, where it has
+        one that shows what is asked at this size.
+        """
+        library = getattr(self.generator, "library", None)
+        if library is not None and size in (None, self.generator.px):
+            conditions = [
+                c if c.layout or c.reference else c.but(layout=library.choose(c, seed))
+                for c, seed in zip(conditions, seeds, strict=True)
+            ]
         return sample(self.generator, conditions, seeds, size=size, sampling=self.sampling)
 
 
