@@ -55,7 +55,9 @@ def compare(resources: Resources, state: State) -> dict[str, Any]:
     given = state["case"].compare
     if given == CompareWith():
         return {}
-    passages, cases, said = [], [], []
+    passages: list[Passage] = []
+    cases: list[SimilarCase] = []
+    said: list[str] = []
     if given.knowledge:
         passages, told = _passages(resources, state, given)
         said.append(told)

@@ -68,7 +68,7 @@ def _compare(document: Any, report: Report) -> None:
         return
     document.add_heading(words.COMPARE, level=2)
     document.add_paragraph(report.compare.note)
-    for item in (*report.compare.passages, *report.compare.cases):
+    for item in report.compare.items:
         paragraph = document.add_paragraph(style="List Bullet")
         paragraph.add_run(f"{item.id} {item.text} ")
         paragraph.add_run(f"{words.source_of(item)}.").italic = True
@@ -143,7 +143,7 @@ def _compared(report: Report) -> dict[str, Any] | None:
         "note": report.compare.note,
         "items": [
             {"text": f"{item.id} {item.text}", "told": f"{words.source_of(item)}."}
-            for item in (*report.compare.passages, *report.compare.cases)
+            for item in report.compare.items
         ],
         "said": list(report.compare.said),
     }

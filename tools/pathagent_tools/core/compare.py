@@ -50,6 +50,6 @@ class Compared(Frozen):
     said: tuple[str, ...] = Field(default=(), description="what was searched, and what was not found")
 
     @property
-    def ids(self) -> set[str]:
-        """All ids: none of them may be cited."""
-        return {p.id for p in self.passages} | {c.id for c in self.cases}
+    def items(self) -> tuple[Passage | SimilarCase, ...]:
+        """Passages, then cases: their order on a page."""
+        return (*self.passages, *self.cases)

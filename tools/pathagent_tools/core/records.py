@@ -235,7 +235,7 @@ class Report(Frozen):
     @model_validator(mode="after")
     def _claims_rest_on_looks_alone(self) -> Self:
         drawn = {image.id for image in self.illustrations}
-        given = self.compare.ids if self.compare else set()
+        given = {item.id for item in self.compare.items} if self.compare else set()
         cited = {i for claim in self.claims for i in claim.evidence}
         cited |= {i for element in self.synoptic for i in element.evidence}
         if wrong := sorted(drawn & cited):
