@@ -43,6 +43,8 @@ def draft_report(
     review: Literal["none", "required"] = "none",
     navigation: Navigation = "agent",
     illustrate: bool = False,
+    knowledge: str | Path | None = None,
+    cases: str | Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -55,7 +57,9 @@ def draft_report(
     write (see `force`); None writes nothing. vlm, encoder: models to use instead of the profile's.
     review: 'required' stops before the end; go on with `resume_review`. navigation: 'agent', or a simpler
     way of looking to compare it with. illustrate: let synthetic images be drawn where they help; marked,
-    apart, never evidence (slower). progress: called with each event.
+    apart, never evidence (slower). knowledge: folder of Markdown or text files with written criteria.
+    cases: folder of a case index (`index_cases`). What is found in the two is shown in a section "Compare"
+    beside the draft; no model reads it and no claim rests on it. progress: called with each event.
 
     Returns the report, which may be a stated abstention (`report.outcome`). The same case, models and seed
     give the same report. A run that was killed resumes with the same call.
@@ -211,8 +215,11 @@ def _events(
     vlm_model: str | None = None,
     force: bool = False,
     options: Sequence[str] = (),
+    knowledge: str | Path | None = None,
+    cases: str | Path | None = None,
     **asked: Any,
 ) -> Iterator[Event]:
+    from pathagent.agents.comparison import compare_with, open_index
     from pathagent.agents.simpler import check_navigation
     from pathagent.drafting import draft
     from pathagent.rules.synoptic import specimen_of
@@ -229,12 +236,15 @@ def _events(
         budget=budget or Budget(),
         mpp_csv=None if mpp_csv is None else str(mpp_csv),
         options=tuple(options),
+        compare=compare_with(knowledge, cases),
         **asked,
     )
     check_navigation(case)
     with _resources(
         case, profile, vlm=vlm, encoder=encoder, vlm_url=vlm_url, vlm_model=vlm_model
     ) as resources:
+        if case.compare.index:
+            open_index(resources, case.compare)
         known = tuple(
             s.model_copy(update={"digest": resources.slide(s.id).slide.digest}) for s in case.slides
         )

@@ -1,8 +1,8 @@
 """The graph: how a case moves from slides to a report. Nodes and routing, nothing else.
 
-triage ─▶ navigation ─▶ description × n ─▶ diagnosis ─▶ write ─▶ verify ─▶ illustrate ─▶ review ─▶ finish
-   │          ▲  │                             │          ▲
-   │          └──┼──── missing evidence ◀──────┘          │
+triage ─▶ navigation ─▶ description × n ─▶ diagnosis ─▶ write ─▶ verify ─▶ illustrate
+   │          ▲  │                             │          ▲                       │
+   │          └──┼──── missing evidence ◀──────┘          │                    compare ─▶ review ─▶ finish
    └─────────────┴──── nothing to look at ────────────────┘
 """
 
@@ -18,6 +18,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import get_runtime
 from langgraph.types import Send
 
+from pathagent.agents.comparison import compare
 from pathagent.agents.description import description
 from pathagent.agents.diagnosis import diagnosis
 from pathagent.agents.finish import finish
@@ -56,6 +57,7 @@ def build_graph(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) ->
         "write": write,
         "verify": verify,
         "illustrate": illustrate,
+        "compare": compare,
         "review": review,
         "finish": finish,
     }.items():
@@ -69,7 +71,8 @@ def build_graph(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) ->
     builder.add_conditional_edges("diagnosis", after_diagnosis)
     builder.add_edge("write", "verify")
     builder.add_edge("verify", "illustrate")
-    builder.add_edge("illustrate", "review")
+    builder.add_edge("illustrate", "compare")
+    builder.add_edge("compare", "review")
     builder.add_edge("review", "finish")
     builder.add_edge("finish", END)
     return builder.compile(checkpointer=checkpointer, name="pathagent")

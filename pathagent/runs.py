@@ -22,7 +22,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from pathagent import budget, state
 from pathagent.resources import Resources
 from pathagent_prompts import load, names
-from pathagent_tools.core import geometry, records, synthetic
+from pathagent_tools.core import compare, geometry, records, synthetic
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import canonical_json, held, sha256_bytes, write_text_atomic
 from pathagent_tools.core.geometry import Frozen
@@ -61,7 +61,7 @@ def run_folder(key: str) -> Path:
 def run_key(resources: Resources) -> str:
     """sha256 (first 32 hex digits) of all that decides the report. File paths do not; file bytes do."""
     case, vlm, encoder = resources.case, resources.vlm, resources.encoder
-    decides = case.model_dump(mode="json", exclude={"slides", "mpp_csv"})
+    decides = case.model_dump(mode="json", exclude={"slides", "mpp_csv", "compare"})
     identity = {
         "state_version": STATE_VERSION,
         "case": decides,
@@ -71,6 +71,8 @@ def run_key(resources: Resources) -> str:
         "encoder": [encoder.id, encoder.revision],
         "prompts": {name: load(name).sha256 for name in names()},
     }
+    if case.compare != state.CompareWith():
+        identity["compare"] = [case.compare.knowledge_digest, case.compare.index_digest]
     return sha256_bytes(canonical_json(identity).encode())[:32]
 
 
@@ -104,7 +106,7 @@ def discard(folder: Path) -> None:
 def allowed_types() -> list[tuple[str, str]]:
     """(module, name) of every record that a checkpoint may hold; nothing else is ever rebuilt."""
     found = []
-    for module in (geometry, records, synthetic, state, budget):
+    for module in (geometry, records, synthetic, compare, state, budget):
         for name, value in vars(module).items():
             if isinstance(value, type) and issubclass(value, Frozen) and value.__module__ == module.__name__:
                 found.append((module.__name__, name))

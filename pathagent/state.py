@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from pydantic import Field
 
 from pathagent.budget import Budget, Spent
+from pathagent_tools.core.compare import Compared
 from pathagent_tools.core.geometry import Frozen, Region
 from pathagent_tools.core.records import (
     Candidate,
@@ -49,6 +50,15 @@ class SlideInput(Frozen):
     digest: str = Field(default="", description="sha256 of the file; part of the run's identity")
 
 
+class CompareWith(Frozen):
+    """What the user gave to compare the draft with. The digests are part of the run's identity."""
+
+    knowledge: str = Field(default="", description="folder of texts")
+    knowledge_digest: str = ""
+    index: str = Field(default="", description="folder of a case index")
+    index_digest: str = ""
+
+
 class Case(Frozen):
     """Everything that a run is asked to do. The same case, models and prompts give the same report."""
 
@@ -66,6 +76,7 @@ class Case(Frozen):
     navigation: Navigation = "agent"
     places: tuple[Region, ...] = Field(default=(), description="where to look, if navigation is 'given'")
     illustrate: bool = False
+    compare: CompareWith = CompareWith()
 
 
 class Look(Frozen):
@@ -182,6 +193,8 @@ class State(InputState, total=False):
     """illustrate: records of marked files; no agent reads them, no claim may cite them."""
     withheld: list[str]
     """illustrate: what was drawn and not shown, and why, in words."""
+    compared: Compared
+    """compare: passages and cases of the user's; no agent reads them, no claim may cite them."""
     review: Review | None
     """review: what the human decided."""
     drafted: list[Claim]

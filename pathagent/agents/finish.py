@@ -52,6 +52,7 @@ def assemble(resources: Resources, state: State) -> Report:
             "limits": _limits(resources, state),
             "provenance": provenance(resources, state),
             "illustrations": tuple(state.get("illustrations", [])),
+            "compare": state.get("compared"),
         }
     )
 

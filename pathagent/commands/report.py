@@ -74,6 +74,14 @@ def report(
         bool,
         typer.Option("--illustrate", help="Draw marked synthetic images where they help (slower)."),
     ] = False,
+    knowledge: Annotated[
+        Path | None,
+        typer.Option("--knowledge", help="Folder of Markdown or text files to show the draft beside."),
+    ] = None,
+    cases: Annotated[
+        Path | None,
+        typer.Option("--cases", help="Case index to show similar cases of (see: pathagent cases add)."),
+    ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -101,6 +109,8 @@ def report(
             review="required" if review else "none",
             navigation=navigation.value,
             illustrate=illustrate,
+            knowledge=knowledge,
+            cases=cases,
             force=force,
             progress=progress,
         )

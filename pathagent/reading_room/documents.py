@@ -35,6 +35,7 @@ def report_docx(report: Report, evidence: Path) -> bytes:
         for claim in claims:
             _claim(document, claim)
     _limits(document, report)
+    _compare(document, report)
     _pictures(document, report, evidence)
     out = io.BytesIO()
     document.save(out)
@@ -59,6 +60,20 @@ def _limits(document: Any, report: Report) -> None:
         document.add_heading("Limits", level=2)
     for limit in report.limits:
         document.add_paragraph(limit, style="List Bullet")
+
+
+def _compare(document: Any, report: Report) -> None:
+    """Passages and cases of the user's, under the words that say what they are not."""
+    if report.compare is None:
+        return
+    document.add_heading(words.COMPARE, level=2)
+    document.add_paragraph(report.compare.note)
+    for item in report.compare.items:
+        paragraph = document.add_paragraph(style="List Bullet")
+        paragraph.add_run(f"{item.id} {item.text} ")
+        paragraph.add_run(f"{words.source_of(item)}.").italic = True
+    for said in report.compare.said:
+        document.add_paragraph(said)
 
 
 def _pictures(document: Any, report: Report, evidence: Path) -> None:
@@ -98,6 +113,7 @@ def report_pdf(report: Report, folder: Path, identity: str) -> bytes:
             for title, claims in _sections(report)
         ],
         "limits": list(report.limits),
+        "compare": _compared(report),
         "pictures": [
             {
                 "id": e.id,
@@ -117,6 +133,20 @@ def report_pdf(report: Report, folder: Path, identity: str) -> bytes:
         pdf_standards="a-2b",
     )
     return made
+
+
+def _compared(report: Report) -> dict[str, Any] | None:
+    if report.compare is None:
+        return None
+    return {
+        "title": words.COMPARE,
+        "note": report.compare.note,
+        "items": [
+            {"text": f"{item.id} {item.text}", "told": f"{words.source_of(item)}."}
+            for item in report.compare.items
+        ],
+        "said": list(report.compare.said),
+    }
 
 
 def _sections(report: Report) -> list[tuple[str, list[Claim]]]:

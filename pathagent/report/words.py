@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pathagent_tools.core.compare import Passage, SimilarCase
 from pathagent_tools.core.records import Evidence, Measurement
 from pathagent_tools.core.vocabulary import Outcome, Verdict
 
@@ -70,6 +71,10 @@ SECTIONS: Final = {
     "synoptic": "Structured",
 }
 
+COMPARE: Final = "Compare"
+CRITERIA: Final = "Written criteria"
+LIKE_CASES: Final = "Similar cases"
+
 STATUSES: Final = {"filled": "filled", "not assessable": "not assessable", "not found": "left open"}
 """Status of a required element as a page says it: an element that nobody looked for is not a negative."""
 
@@ -127,6 +132,15 @@ def seen(evidence: Evidence) -> str:
     if evidence.findings:
         return capital(evidence.findings.line())
     return f"{'Measured' if evidence.measurements else 'Shown'}, not described"
+
+
+def source_of(item: Passage | SimilarCase) -> str:
+    """Where a passage stands or which case is meant, and how it was found."""
+    if isinstance(item, Passage):
+        under = f", under “{item.heading}”" if item.heading else ""
+        asked = ", ".join(f"“{words}”" for words in item.asked)
+        return f"{item.file}, line {item.line}{under}; found by {asked} (BM25 {item.score:.3g})"
+    return f"{item.name}; like {item.slide} (cosine {item.likeness:.3f})"
 
 
 def plural(count: int, word: str) -> str:

@@ -168,8 +168,9 @@ def test_it_comes_after_everything_that_judges(lesion_slide: Path) -> None:
     given = {"given_vlm": LookingModel(), "given_encoder": ColourEncoder()}
     with Resources(case=case, profile=load_profile(PROFILE), **given) as resources:  # type: ignore[arg-type]
         edges = {(e.source, e.target) for e in build_graph(resources, InMemorySaver()).get_graph().edges}
-    assert ("verify", "illustrate") in edges and ("illustrate", "review") in edges
-    assert {target for source, target in edges if source == "illustrate"} == {"review"}
+    assert ("verify", "illustrate") in edges and ("illustrate", "compare") in edges
+    assert {target for source, target in edges if source == "illustrate"} == {"compare"}
+    assert {target for source, target in edges if source == "compare"} == {"review"}
 
 
 def test_no_agent_that_asks_a_model_can_see_what_was_drawn() -> None:

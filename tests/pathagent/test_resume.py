@@ -25,6 +25,7 @@ NODES = [
     "write",
     "verify",
     "illustrate",
+    "compare",
     "review",
     "finish",
 ]

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pathagent_tools.core.compare import Compared
 from pathagent_tools.core.geometry import Frozen, Region
 from pathagent_tools.core.synthetic import SyntheticImage
 from pathagent_tools.core.vocabulary import (
@@ -229,14 +230,18 @@ class Report(Frozen):
     limits: tuple[str, ...] = ()
     provenance: dict[str, Any] = Field(default={}, description="profile, model digests, prompt hashes, seed")
     illustrations: tuple[SyntheticImage, ...] = Field(default=(), description="drawn, marked, never evidence")
+    compare: Compared | None = Field(default=None, description="given by the user, never evidence")
 
     @model_validator(mode="after")
-    def _nothing_rests_on_an_illustration(self) -> Self:
+    def _claims_rest_on_looks_alone(self) -> Self:
         drawn = {image.id for image in self.illustrations}
+        given = {item.id for item in self.compare.items} if self.compare else set()
         cited = {i for claim in self.claims for i in claim.evidence}
         cited |= {i for element in self.synoptic for i in element.evidence}
         if wrong := sorted(drawn & cited):
             raise ValueError(f"{', '.join(wrong)} was drawn by a generator and is no evidence")
+        if wrong := sorted(given & cited):
+            raise ValueError(f"{', '.join(wrong)} was given to compare with and is no evidence")
         return self
 
     def _repr_html_(self) -> str:

@@ -1,0 +1,1 @@
+"""What a draft is shown beside: written criteria and similar cases of the user's. Never evidence."""
