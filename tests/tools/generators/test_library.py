@@ -42,6 +42,14 @@ def test_a_layout_shows_what_is_asked_and_comes_near_the_dial() -> None:
     assert library().choose(Conditions(words={"tissue": "mucin"}), 0) is None
 
 
+def test_the_layout_that_shows_most_of_the_tissue_is_taken() -> None:
+    two = library()
+    two.labels[1, 20:] = 2  # the first tumour is mostly stroma now
+    for seed in range(6):
+        found = two.choose(Conditions(words={"tissue": "invasive tumour"}), seed)
+        assert found is not None and (found.labels == 6).sum() > 100**2
+
+
 def test_a_mirror_turns_all_maps_and_the_fibres_with_them() -> None:
     seen = set()
     for seed in range(24):

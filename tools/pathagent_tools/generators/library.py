@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.vocabulary import SLOTS
-from pathagent_tools.generators.conditions import DIAL_SCALE, DIALS, WORD_SLOTS, Conditions, Layout
+from pathagent_tools.generators.conditions import DIAL_SCALE, DIALS, LABELS, WORD_SLOTS, Conditions, Layout
 
 LIBRARY_FILE: Final = "layouts.npz"
 COMPOSING: Final = ("tissue", "architecture")
@@ -75,6 +75,8 @@ class LayoutLibrary:
             if (word := asked.words.get(slot)) is not None:
                 wrong = self.slots[:, position] != SLOTS[slot].index(word)
                 misfit += np.where(wrong, np.inf if slot in COMPOSING else 1.0, 0.0)
+        if (tissue := asked.words.get("tissue")) in LABELS:
+            misfit += 1 - (self.labels == LABELS.index(tissue)).mean((1, 2))  # the more of it, the better
         for position, dial in enumerate(DIALS):
             if (value := asked.dials.get(dial)) is not None:
                 _, spread = DIAL_SCALE[dial]
