@@ -11,7 +11,8 @@ import numpy as np
 from pathagent_tools.core.protocols import Image
 
 CELL: Final = 256
-CAPTION: Final = 34
+LINE: Final = 15
+MOST_LINES: Final = 6
 _GROUND: Final = (250, 250, 250)
 _INK: Final = (20, 20, 20)
 
@@ -21,15 +22,17 @@ def contact_sheet(images: Sequence[Image], captions: Sequence[str], *, columns: 
     from PIL import Image as Pil
     from PIL import ImageDraw, ImageFont
 
+    told = [_wrapped(caption) for caption in captions]
+    height = CELL + LINE * max(2, *map(len, told), 0) + 4
     columns = columns or min(4, max(1, math.ceil(math.sqrt(len(images)))))
     rows = math.ceil(len(images) / columns)
-    sheet = Pil.new("RGB", (columns * CELL, rows * (CELL + CAPTION)), _GROUND)
+    sheet = Pil.new("RGB", (columns * CELL, rows * height), _GROUND)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
-    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        x, y = (i % columns) * CELL, (i // columns) * (CELL + CAPTION)
+    for i, (image, lines) in enumerate(zip(images, told, strict=True)):
+        x, y = (i % columns) * CELL, (i // columns) * height
         sheet.paste(_cell(image), (x, y))
-        for line, text in enumerate(_wrapped(caption)):
-            pen.text((x + 4, y + CELL + 2 + 15 * line), text, fill=_INK, font=font)
+        for line, text in enumerate(lines):
+            pen.text((x + 4, y + CELL + 2 + LINE * line), text, fill=_INK, font=font)
     return np.asarray(sheet)
 
 
@@ -37,7 +40,7 @@ def _cell(image: Image):  # type: ignore[no-untyped-def]
     from PIL import Image as Pil
 
     picture = Pil.fromarray(np.ascontiguousarray(image))
-    larger = max(image.shape[:2])
+    larger = max(image.shape[:MOST_LINES])
     if larger <= CELL:
         factor = max(1, CELL // larger)
         return picture.resize((image.shape[1] * factor, image.shape[0] * factor), Pil.Resampling.BICUBIC)
@@ -48,4 +51,4 @@ def _cell(image: Image):  # type: ignore[no-untyped-def]
 def _wrapped(caption: str, width: int = 42) -> list[str]:
     import textwrap
 
-    return textwrap.wrap(caption, width)[:2]
+    return textwrap.wrap(caption, width)[:MOST_LINES]
