@@ -87,7 +87,7 @@ def strip(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """One field, drawn again while a dial is turned."""
+    """One dial turned up, step by step."""
     request = {
         "dial": dial, "steps": count, "prompt": prompt, "tissue": tissue, "architecture": architecture,
         "seed": seed,

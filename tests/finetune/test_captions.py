@@ -93,3 +93,17 @@ def test_the_same_texts_give_the_same_vocabulary_and_no_word_is_lost() -> None:
     ids = one("Zygöte-like quartz!").input_ids
     assert ids[0] == BOS and ids[-1] == EOS and one.unk_token_id not in ids
     assert one.decode(ids, skip_special_tokens=True).split() == ["zygote", "like", "quartz", "!"]
+
+
+def test_a_disturbed_caption_denies_what_it_denied_and_adds_only_idle_words() -> None:
+    plain = "solid nests of tumour cells with marked inflammation"
+    seen = {words.disturbed(plain, Random(i)) for i in range(60)}
+    assert plain in seen and len(seen) > 10
+    idle = {w for filler in words.FILLERS for w in filler.split()}
+    for text in seen:
+        assert set(text.split()) <= set(plain.split()) | idle
+        kept = [w for w in text.split() if w in plain.split() and w not in idle]
+        places = [plain.split().index(w) for w in kept]
+        assert places == sorted(places)
+    for text in ("stroma without tumour", "Few mitoses.", "a tissue-free area", "fat only"):
+        assert {words.disturbed(text, Random(i)) for i in range(60)} == {text}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -91,4 +90,4 @@ def test_the_head_finds_the_report_of_a_slide_and_computes_as_it_was_trained(sto
     batched = slide_text._embed(tiles, there, arrays["slide_queries"], arrays["slide_weight"])
     np.testing.assert_allclose(batched[0].numpy(), head.slide(features), atol=1e-5)
     np.testing.assert_allclose(batched[1].numpy(), head.slide(features[:2]), atol=1e-5)
-    assert SimpleNamespace(**table).pool == 60
+    assert table["pool"] == 60

@@ -12,7 +12,9 @@ from stand_ins import ColourEncoder
 from tiny_slides import LESION
 
 import pathagent
+from pathagent.cli import run
 from pathagent_tools.core.errors import UserError
+from pathagent_tools.encoders.slide_text import SlideTextHead, save_head
 
 
 class DarkWord(ColourEncoder):
@@ -85,3 +87,29 @@ def test_similar_cases_by_words_region_and_slide(
         pathagent.similar(index, text="dark", encoder=Wordless())
     with pytest.raises(UserError, match="Search by"):
         pathagent.similar(index, text="dark", slide=lesion_slide, encoder=encoder)
+
+
+def test_a_case_is_found_by_its_report_where_the_encoder_has_a_head(
+    lesion_slide: Path, plain_slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weight = np.concatenate([np.eye(9), np.zeros((9, 9))], 1)
+    queries = 40 * DarkWord().encode_texts(["dark"])
+    sides = {
+        f"{side}_{what}": a
+        for side in ("slide", "text")
+        for what, a in (("weight", weight), ("queries", queries))
+    }
+    save_head(SlideTextHead(sides), tmp_path)
+    encoder, index = DarkWord(), tmp_path / "index"
+    encoder.folder = tmp_path  # type: ignore[attr-defined]
+    pathagent.index_cases([plain_slide, lesion_slide], index, encoder=encoder)
+    cases, tiles = pathagent.similar(index, report="Dark nests. No more.", encoder=encoder)
+    assert [c.case.name for c in cases] == ["lesion.tiff", "plain.tiff"] and tiles == []
+    by_slide, _ = pathagent.similar(index, slide=plain_slide, encoder=encoder)
+    assert [c.case.name for c in by_slide] == ["lesion.tiff"]
+    with pytest.raises(UserError, match="no slide_text"):
+        pathagent.similar(index, report="Dark nests.", encoder=DarkWord())
+    with pytest.raises(UserError, match="Search by"):
+        pathagent.similar(index, report="Dark nests.", text="dark", encoder=encoder)
+    assert run(["cases", "find", "--index", str(index), "--report", str(tmp_path / "absent.txt")]) == 2
+    assert "cannot be read as a text" in capsys.readouterr().err

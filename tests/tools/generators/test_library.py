@@ -90,3 +90,14 @@ def test_words_are_drawn_on_a_layout_and_a_layout_of_ones_own_stays(
     studio.draw([Conditions(words={"tissue": "stroma"}), Conditions(layout=own)], [1, 2])
     assert told[0] is not None and (told[0].labels == 2).any()
     assert told[1] is own
+
+
+def test_the_record_says_whose_layout_it_is(weights: Path) -> None:
+    generator = EmbeddedGenerator(weights)
+    generator.library = library()
+    studio = Studio(generator, sampling=Sampling(steps=1, guidance=1.0))
+    words = {"tissue": "stroma"}
+    assert studio.laid_out([Conditions(words=words)], [3])[0].given["layout"] == "of a training field"
+    own = Conditions(layout=Layout(np.full((128, 128), 9, np.uint8)))
+    assert studio.laid_out([own], [3])[0].given["layout"] == "given"
+    assert "layout" not in studio.laid_out([Conditions(words={"tissue": "mucin"})], [3])[0].given

@@ -48,13 +48,14 @@ class Layout:
     """Where what is: `labels` [h, w] uint8 by `LABELS`, and what is known of finer things.
 
     nuclei, membranes: [h, w] bool. fibres: [h/4, w/4] float32, direction of collagen and muscle in
-    radians. What is None is left to the generator.
+    radians. What is None is left to the generator. `source`: where it comes from, for the record.
     """
 
     labels: NDArray[np.uint8]
     nuclei: NDArray[np.bool_] | None = None
     membranes: NDArray[np.bool_] | None = None
     fibres: NDArray[np.float32] | None = None
+    source: str = "given"
 
     def __post_init__(self) -> None:
         """UserError where a map has another size or a class is unknown."""
@@ -81,6 +82,7 @@ class Layout:
             None if self.nuclei is None else self.nuclei[cut],
             None if self.membranes is None else self.membranes[cut],
             None if self.fibres is None else self.fibres[fine],
+            self.source,
         )
 
 
@@ -146,7 +148,7 @@ class Conditions:
             said[part.name] = (
                 dict(value) if isinstance(value, Mapping)
                 else value.kind if isinstance(value, Reference)
-                else "given" if isinstance(value, Layout)
+                else value.source if isinstance(value, Layout)
                 else list(value) if isinstance(value, tuple)
                 else value
             )  # fmt: skip

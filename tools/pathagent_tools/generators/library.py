@@ -23,6 +23,7 @@ COMPOSING: Final = ("tissue", "architecture")
 """Slots that a layout must show; the others are wished for."""
 HEARD: Final = tuple(slot for slot in WORD_SLOTS if slot != "stain")
 """Slots that a layout can show."""
+SOURCE: Final = "of a training field"
 NEAR: Final = 0.25
 """Layouts this much worse than the best fit are as good: one of them is drawn by the seed."""
 MOST: Final = 12
@@ -101,4 +102,5 @@ class LayoutLibrary:
             np.ascontiguousarray(self.nuclei[index][step]),
             np.ascontiguousarray(self.membranes[index][step]),
             np.ascontiguousarray((np.pi - angle) % np.pi if across != down else angle).astype(np.float32),
+            source=SOURCE,
         )

@@ -70,20 +70,25 @@ class Studio:
 
         return load_encoder("embedded")
 
+    def laid_out(self, conditions: Sequence[Conditions], seeds: Sequence[int]) -> list[Conditions]:
+        """The requests, those without layout and reference on one of the generator's library.
+
+        They stay as they are where the generator has no library, or none of its layouts shows what is asked.
+        """
+        library = getattr(self.generator, "library", None)
+        if library is None:
+            return list(conditions)
+        return [
+            c if c.layout or c.reference else c.but(layout=library.choose(c, seed))
+            for c, seed in zip(conditions, seeds, strict=True)
+        ]
+
     def draw(
         self, conditions: Sequence[Conditions], seeds: Sequence[int], *, size: int | None = None
     ) -> Images:
-        """[n, size, size, 3] by this studio's sampling.
-
-        A request without layout and reference is drawn on a layout of the generator's library, where it has
-        one that shows what is asked at this size.
-        """
-        library = getattr(self.generator, "library", None)
-        if library is not None and size in (None, self.generator.px):
-            conditions = [
-                c if c.layout or c.reference else c.but(layout=library.choose(c, seed))
-                for c, seed in zip(conditions, seeds, strict=True)
-            ]
+        """[n, size, size, 3] by this studio's sampling; fields of the generator's own size `laid_out`."""
+        if size in (None, self.generator.px):
+            conditions = self.laid_out(conditions, seeds)
         return sample(self.generator, conditions, seeds, size=size, sampling=self.sampling)
 
 

@@ -62,7 +62,7 @@ class PatchRequest(Words):
 
 
 class StripRequest(Words):
-    """One field drawn again and again while one dial is turned."""
+    """One dial turned up, step by step, under the same noise."""
 
     dial: Literal["grade", "density", "size", "pleomorphism"] = "grade"
     steps: int = Field(default=5, ge=3, le=8)
@@ -90,7 +90,8 @@ def draw_patches(studio: Studio, request: PatchRequest) -> Drawn:
     reference = _example(request.like, studio.generator.px) if request.like else None
     conditions = Conditions(words=words, dials=dials, stain=code, reference=reference, mpp=request.mpp)
     seeds = [request.seed * 1009 + i for i in range(request.n)]
-    images = studio.draw([conditions] * request.n, seeds)
+    laid_out = studio.laid_out([conditions] * request.n, seeds)
+    images = studio.draw(laid_out, seeds)
     asked = [words] * request.n
     found = read_back(studio.encoder, images, asked, request.mpp)
     said = ", ".join([*words.values(), *(f"{d} {v:g}" for d, v in dials.items())]) or "anything"
@@ -100,7 +101,7 @@ def draw_patches(studio: Studio, request: PatchRequest) -> Drawn:
         images=tuple(images),
         captions=tuple(f"{said}; {_said(f)}" for f in found),
         words=tuple(asked),
-        request=conditions.given,
+        request=laid_out[0].given,
         seed=request.seed,
         mpp=request.mpp,
         read_back=tuple(found),
@@ -108,7 +109,10 @@ def draw_patches(studio: Studio, request: PatchRequest) -> Drawn:
 
 
 def draw_strip(studio: Studio, request: StripRequest) -> Drawn:
-    """The same noise under a dial that is turned from low to high."""
+    """The same noise under a dial that is turned from low to high.
+
+    On a layout for each step where the generator has a library: such steps are other fields, not one.
+    """
     words, mpp = request.slots(), request.mpp
     if request.dial == "grade":
         clash = [s for s in ("tissue", "architecture", "nuclear_grade") if s in words]
@@ -122,13 +126,14 @@ def draw_strip(studio: Studio, request: StripRequest) -> Drawn:
         numbers = np.linspace(low, high, request.steps)
         asked = [Conditions(words=words, dials={request.dial: float(v)}, mpp=mpp) for v in numbers]
         values = [f"{request.dial} {v:.4g}" for v in numbers]
+    asked = studio.laid_out(asked, [request.seed] * request.steps)
     images = studio.draw(asked, [request.seed] * request.steps)
     measured = [nuclear_numbers(i, mpp) for i in images] if mpp <= 1.0 else []
     told = [f": measured {m[request.dial]:.4g}" if request.dial in m else "" for m in measured]
     claims = [dict(c.words) for c in asked]
     return Drawn(
         task="strip",
-        title=f"One field, {request.dial} turned up",
+        title=f"{request.dial.capitalize()} turned up",
         images=tuple(images),
         captions=tuple(v + t for v, t in zip(values, told or [""] * len(values), strict=True)),
         words=tuple(claims),
