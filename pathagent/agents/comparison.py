@@ -25,27 +25,26 @@ if TYPE_CHECKING:
 
 def compare_with(knowledge: str | Path | None, cases: str | Path | None) -> CompareWith:
     """What the user gave, read and digested. UserError where it cannot be read, before any work starts."""
-    from pathagent.compare.cases import index_digest
     from pathagent.compare.knowledge import read_knowledge
+    from pathagent_tools.encoders.case_index import index_digest
 
     given: dict[str, str] = {}
     if knowledge is not None:
         read = read_knowledge(knowledge)
         given |= {"knowledge": str(read.folder.resolve()), "knowledge_digest": read.sha256}
     if cases is not None:
-        digest = index_digest(cases)
-        given |= {"index": str(Path(cases).expanduser().resolve()), "index_digest": digest}
+        folder = Path(cases).expanduser()
+        given |= {"index": str(folder.resolve()), "index_digest": index_digest(folder)}
     return CompareWith(**given)
 
 
 def open_index(resources: Resources, given: CompareWith) -> CaseIndex:
     """The case index as it was when the run began. UserError: of another encoder, damaged, changed."""
-    from pathagent.compare.cases import index_digest
-    from pathagent_tools.encoders.case_index import CaseIndex
+    from pathagent_tools.encoders.case_index import CaseIndex, index_digest
 
     encoder = resources.encoder
     index = CaseIndex.open(Path(given.index), encoder=encoder.id, revision=encoder.revision)
-    if index_digest(given.index) != given.index_digest:
+    if index_digest(Path(given.index)) != given.index_digest:
         raise UserError(f"{given.index} has changed since this run began. Start the run again.")
     return index
 

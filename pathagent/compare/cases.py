@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pathagent.rules.legality import quote
@@ -17,18 +16,6 @@ if TYPE_CHECKING:
 
 MOST: Final = 3
 """Similar cases that a report shows."""
-
-
-def index_digest(folder: str | Path) -> str:
-    """Digest of the index's manifest, which names every part by its own. UserError where there is none."""
-    from pathagent_tools.core.errors import UserError
-    from pathagent_tools.core.files import sha256_file
-    from pathagent_tools.encoders.case_index import INDEX_NAME
-
-    path = Path(folder).expanduser() / INDEX_NAME
-    if not path.is_file():
-        raise UserError(f"{folder} is no case index. Make one: pathagent cases add SLIDES --index {folder}")
-    return sha256_file(path)
 
 
 def similar_cases(

@@ -224,10 +224,20 @@ class CaseIndex:
             (self.folder / name).unlink(missing_ok=True)
 
 
-def _manifest(folder: Path) -> Manifest:
+def index_digest(folder: Path) -> str:
+    """Digest of the manifest, which names every part by its own. UserError where there is no index."""
+    return sha256_file(_manifest_path(folder))
+
+
+def _manifest_path(folder: Path) -> Path:
     path = folder / INDEX_NAME
     if not path.is_file():
         raise UserError(f"{folder} is no case index. Make one: pathagent cases add SLIDES --index {folder}")
+    return path
+
+
+def _manifest(folder: Path) -> Manifest:
+    path = _manifest_path(folder)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, dict) and found.get("format") == FORMAT:
