@@ -67,7 +67,7 @@ function showEvidence() {
   $("strip-title").textContent = all.length ? `Evidence (${all.length})` : "Evidence";
   $("evidence").replaceChildren(...all.map(card));
   if (focused?.startsWith("look-")) $(focused)?.focus();
-  if (!all.length) $("evidence").append(el("li", { class: "quiet" }, "Nothing has been looked at yet."));
+  if (!all.length) $("evidence").append(el("li", { class: "quiet" }, hidden ? "What the machine looked at is shown once your opinion stands." : "Nothing has been looked at yet."));
 }
 
 function card(item) {

@@ -20,6 +20,9 @@ def test_reader_mode_shows_the_draft_after_the_opinion_and_asks_whether_they_agr
     expect(page.locator("#tabs")).to_be_hidden()
     expect(page.locator("#opinion-state")).to_have_text("The machine’s draft is ready.")
     expect(page.locator("#evidence button")).to_have_count(0)
+    expect(page.locator("#evidence")).to_have_text(
+        "What the machine looked at is shown once your opinion stands."
+    )
     page.get_by_label("Diagnosis").fill("Adenocarcinoma, grade 2")
     page.get_by_label("How sure").fill("80")
     page.get_by_role("button", name="Commit my opinion").click()
