@@ -1,7 +1,7 @@
 """What the life of a server is tested with: a leader that answers /health and a child that ignores SIGTERM.
 
 `python -m standin_server --port N …` as vLLM is started. STANDIN=die prints what a dying vLLM prints;
-STANDIN=leave answers a few times and ends by itself.
+STANDIN=leave answers a few times and ends by itself; STANDIN=load is never ready, as a server that loads.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ LAST_WORDS = """\
 
 
 class Health(BaseHTTPRequestHandler):
-    """Answers everything with 200."""
+    """Answers everything with 200, or with 503 where it loads."""
 
     def log_message(self, *_: Any) -> None:
         pass
 
     def do_GET(self) -> None:
-        self.send_response(200)
+        self.send_response(503 if os.environ.get("STANDIN") == "load" else 200)
         self.send_header("content-length", "0")
         self.end_headers()
 

@@ -94,10 +94,13 @@ def test_a_server_that_dies_while_starting_says_why(
     assert LAST_WORDS in (tmp_path / "log").read_text()
 
 
-def test_a_server_that_never_answers_is_given_up(child: Path, tmp_path: Path) -> None:
+def test_a_server_that_is_never_ready_is_given_up(
+    child: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN", "load")
     with (
-        pytest.raises(ModelUnavailableError, match="not ready after 0 s"),
-        running_server(EMBEDDED, log=tmp_path / "log", ready_s=0),
+        pytest.raises(ModelUnavailableError, match="not ready after 1 s"),
+        running_server(EMBEDDED, log=tmp_path / "log", ready_s=1),
     ):
         pass
 
