@@ -48,6 +48,7 @@ class AdapterRecipe(Frozen):
     first_seed: int = Field(ge=0)
     mix: dict[str, float] = Field(default_factory=dict, description="kinds of texts, see `mix.MIX`")
     reword: float = Field(default=0.0, ge=0, le=1, description="share of questions in many wordings")
+    narrow: float = Field(default=0.0, ge=0, le=1, description="share of answers from one to three looks")
     tiles: TileSets | None = Field(default=None, description="where the examples show tiles")
     tile_px: int = Field(default=192, gt=0)
 
@@ -95,7 +96,7 @@ def _corpus(plan: AdapterRecipe, stores: Mapping[str, TileStore], folder: Path) 
         for i in range(count):
             name = f"{split}-{i:06d}"
             if plan.tiles is None:
-                example = text_example(first + i, plan.mix, reword=plan.reword)
+                example = text_example(first + i, plan.mix, reword=plan.reword, narrow=plan.narrow)
                 yield from_phantom(example, name, split=split)
             else:
                 example = describe_tile(i % len(stores[split]), stores[split], Random(f"tile-{first + i}"))

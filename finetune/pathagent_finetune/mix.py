@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from random import Random
 from typing import Any
 
 from pathagent_finetune.corpus import belief, examples, simulate
 from pathagent_finetune.corpus.example import Example
 from pathagent_finetune.corpus.questions import Question, draw_question
-from pathagent_finetune.corpus.verdicts import verify_answer_example, verify_example
+from pathagent_finetune.corpus.verdicts import shows_topic, verify_answer_example, verify_example
 from pathagent_finetune.tilestore import TileStore
-from pathagent_tools.core.records import Measurement
+from pathagent_tools.core.records import Evidence, Measurement
 
 HINTS = (
     "irregular invasive glands",
@@ -49,7 +50,7 @@ MIX = {
 OPEN_BELOW = 0.85
 """A ledger whose leading hypothesis is less likely than this is an open one: without drawing more of
 them a model learns to be sure."""
-TRIES, AMBIGUOUS_SEEDS = 12, 1 << 48
+TRIES, AMBIGUOUS_SEEDS, NARROW_SEEDS = 12, 1 << 48, 1 << 50
 
 _FIELD_MM2 = 0.192 * 0.192
 
@@ -83,11 +84,17 @@ def describe_tile(tile: int, store: TileStore, rng: Random) -> Example:
 
 
 def text_example(
-    seed: int, mix: Mapping[str, float] = MIX, hints: Sequence[str] = HINTS, *, reword: float = 0.0
+    seed: int,
+    mix: Mapping[str, float] = MIX,
+    hints: Sequence[str] = HINTS,
+    *,
+    reword: float = 0.0,
+    narrow: float = 0.0,
 ) -> Example:
     """An example without an image: one of the roles that read the ledger, drawn by its share of `mix`.
 
-    reword: share of its questions in the many wordings of `corpus.wordings`.
+    reword: share of its questions in the many wordings of `corpus.wordings`. narrow: share of the answers
+    that are to be given from one to three looks.
     """
     rng = Random(f"text-{seed}")
     kind = _drawn(rng.random(), mix)
@@ -108,7 +115,24 @@ def text_example(
     q = _asked(case, rng, reword)
     if kind == "verify answer":
         return verify_answer_example(q, look, rng)
+    if narrow and rng.random() < narrow:
+        case = _narrowed(case, q, seed, rng)
     return examples.answer_example(case, q, rng)
+
+
+def _narrowed(case: simulate.Case, question: Question, seed: int, rng: Random) -> simulate.Case:
+    """A case of one to three looks; in half of those with a yes or no the first look shows what is asked."""
+    if question.kind == "yesno" and rng.random() < 0.5:
+        others = (simulate.draw_case(NARROW_SEEDS + TRIES * seed + i) for i in range(TRIES))
+        for drawn in chain((case,), others):
+            if shown := _showing(drawn, question):
+                return simulate.narrowed(drawn, rng, shown)
+    return simulate.narrowed(case, rng)
+
+
+def _showing(case: simulate.Case, question: Question) -> list[Evidence]:
+    """Looks that show what a yes-or-no question asks for."""
+    return [e for e in case.evidence if e.findings and shows_topic(e.findings, question.topic)]
 
 
 def _drawn(r: float, mix: Mapping[str, float]) -> str:

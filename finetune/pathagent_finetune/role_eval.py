@@ -19,6 +19,7 @@ from pathagent_finetune.corpus import belief, simulate
 from pathagent_finetune.corpus.example import Example
 from pathagent_finetune.corpus.examples import answer_example, diagnose_example, judge_example
 from pathagent_finetune.corpus.questions import UNKNOWABLE, Question, draw_question
+from pathagent_finetune.corpus.verdicts import shows_topic
 from pathagent_tools.core.protocols import VisionLanguageModel
 from pathagent_tools.core.scoring.calibration import expected_calibration_error
 from pathagent_tools.core.scoring.classes import balanced_accuracy
@@ -28,6 +29,8 @@ from pathagent_tools.vlm.roles import ANSWER_CLASSES
 
 UNSEEN_CASES = 40_000_000_000
 """Seeds of the cases that roles are scored on start here; no training draws them."""
+ONE_LOOK_TRIES = 8
+"""Cases drawn for each question of one look: some ask for no yes or no, some have no look that fits."""
 SETTLED = 0.95
 """The evidence itself gives a hypothesis at least this probability."""
 
@@ -82,9 +85,38 @@ def answer_table(vlm: VisionLanguageModel, n: int = 240) -> Table:
             row["answerable_but_counts_and_places"] = unmeasured(row["by_topic"])
             row |= _refusals([s.get("class") == ANSWER_CLASSES[1] for s in said], known)
         table[name] = row
+    table["one look"] = _one_look(vlm, n // 2)
     common = Counter(str(w["answer"]) for w, k in zip(wanted, known, strict=True) if k).most_common(1)[0]
     table["majority"] = {"answer": common[0], "answerable": round(common[1] / sum(known), 4)}
     return table
+
+
+def _one_look(vlm: VisionLanguageModel, n: int) -> Table:
+    """Yes-or-no questions of a single look: in half of them it is one that shows what is asked for.
+
+    As where a person asks about a region that they drew. A slide's other looks are not there to be read.
+    """
+    asked: list[tuple[simulate.Case, Question]] = []
+    for i, case in enumerate(cases(ONE_LOOK_TRIES * n)):
+        leading = belief.differential(case.evidence)[0].diagnosis
+        question = draw_question(Random(f"one-look-{i}"), diagnosis=leading, held_out=i % 2 == 1)
+        if question.kind != "yesno" or len(asked) == n:
+            continue
+        shown = [e.findings is not None and shows_topic(e.findings, question.topic) for e in case.evidence]
+        wanted = len(asked) % 2 == 0
+        if wanted in shown:
+            look = case.evidence[shown.index(wanted)]
+            asked.append((replace(case, evidence=(look,)), question))
+    examples = [answer_example(case, question, Random(0)) for case, question in asked]
+    right = [s.get("answer") == e.target["answer"] for s, e in zip(ask(vlm, examples), examples, strict=True)]
+    shows = [i % 2 == 0 for i in range(len(asked))]
+    by_topic = _by_topic([question for _, question in asked], right)
+    return {
+        "n": len(asked),
+        "look_shows_it": _share(right, shows),
+        "look_does_not": _share(right, [not s for s in shows]),
+        "by_topic": by_topic,
+    }
 
 
 def _question(case: simulate.Case, i: int) -> Question:

@@ -13,7 +13,7 @@ from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import sha256_bytes, write_text_atomic
 from pathagent_tools.core.geometry import Frozen
 
-Kind = Literal["report", "question", "label", "mask", "navigation", "grounding", "safety"]
+Kind = Literal["report", "question", "label", "mask", "navigation", "grounding", "safety", "perturbation"]
 FOLDER = "benchmarks"
 
 

@@ -53,11 +53,14 @@ def items(
 
 def run(
     out: Out,
-    tasks: Annotated[list[str] | None, typer.Argument(help="Phantom benchmarks; default: all five.")] = None,
+    tasks: Annotated[list[str] | None, typer.Argument(help="Phantom benchmarks; default: all.")] = None,
     slides: Annotated[int, typer.Option(min=2, help="Small phantoms, shared by all benchmarks.")] = 30,
     questions: Annotated[int, typer.Option(min=1, help="Answerable questions a slide.")] = 2,
     safety: Annotated[int, typer.Option(min=1, max=10, help="Pairs of unanswerable and answerable.")] = 1,
-    full: Annotated[bool, typer.Option("--full", help="120 slides, 4 questions and 2 pairs each.")] = False,
+    perturbed: Annotated[int, typer.Option(min=0, max=5, help="Questions of single regions a slide.")] = 1,
+    full: Annotated[
+        bool, typer.Option("--full", help="120 slides, 4 questions, 2 pairs, 2 regions.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     first_seed: Annotated[int | None, typer.Option(help="First seed. Default: the benchmarks' own.")] = None,
     seed: Seed = 0,
@@ -70,9 +73,8 @@ def run(
     from pathagent_eval.bench.phantom_run import FIRST_SEED, Ask
 
     wanted = _phantom_tasks(tasks)
-    many, ask = (
-        (120, Ask(questions=4, safety=2)) if full else (slides, Ask(questions=questions, safety=safety))
-    )
+    asked = Ask(questions=questions, safety=safety, perturbed=perturbed)
+    many, ask = (120, Ask(questions=4, safety=2, perturbed=2)) if full else (slides, asked)
     records = phantoms.run(
         out,
         slides=many,
@@ -83,7 +85,7 @@ def run(
     )
     every = []
     for task, (found, said) in phantoms.taken_apart(records).items():
-        if task in wanted:
+        if task in wanted and found:
             every.append(_score_run(wanted[task], found, said, out / task, seed))
     _write_report(out, every)
 

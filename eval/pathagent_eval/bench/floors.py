@@ -10,6 +10,7 @@ from pathagent_eval.bench.benchmark import Benchmark, Kind
 from pathagent_eval.bench.item import Box, ClaimSaid, Item, Said
 from pathagent_eval.bench.masks import EVERYTHING
 from pathagent_eval.floors import commonest_text, shuffled_texts
+from pathagent_eval.perturbation import HERE
 from pathagent_tools.core.scoring.report import extract
 from pathagent_tools.core.vocabulary import NOT_ASSESSABLE
 
@@ -142,6 +143,18 @@ def _claims(items: Items) -> Floors:
     return {"commonest facts, random looks": blind}
 
 
+def _perturbed(items: Items) -> Floors:
+    """One answer to everything, and each answer by lot: neither depends on what is seen."""
+    rng = Random("perturbed")
+    same, drawn = [], []
+    for item in items:
+        kinds = [kind for kind in item.truth["places"] if kind != HERE]
+        same.append(Said(id=item.id, text=item.reference, perturbed=dict.fromkeys(kinds, item.reference)))
+        lots = {kind: rng.choice(item.options) for kind in kinds}
+        drawn.append(Said(id=item.id, text=rng.choice(item.options), perturbed=lots))
+    return {"always the same": same, "random option": drawn}
+
+
 def _grid(item: Item) -> list[Box]:
     """Looks side by side over the pieces of tissue, in reading order."""
     from pathagent_eval.lesions import share_inside
@@ -164,4 +177,5 @@ _BY_KIND: dict[Kind, Callable[[Items], Floors]] = {
     "mask": _masks,
     "navigation": _looks,
     "grounding": _claims,
+    "perturbation": _perturbed,
 }

@@ -46,7 +46,8 @@ class Said(Frozen):
     """What a system said of an item. A failure has no text; an abstention may have one that is not scored.
 
     looks: where it looked, in order. confidence: probability that the answer is right. score: for AUROC, of
-    the benchmark's positive class. `text` of a mask benchmark is the path of the mask.
+    the benchmark's positive class. perturbed: a run that failed there has None. `text` of a mask benchmark is
+    the path of the mask.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Said(Frozen):
     score: float | None = None
     looks: tuple[Box, ...] = ()
     claims: tuple[ClaimSaid, ...] = ()
+    perturbed: dict[str, str | None] = Field(default={}, description="place → the answer to the same there")
     seconds: float | None = None
 
     @property

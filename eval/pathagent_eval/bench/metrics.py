@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from pathagent_eval.bench import looks, masks
+from pathagent_eval.bench import looks, masks, perturbed
 from pathagent_eval.bench.column import Column, of_all, of_items
 from pathagent_eval.bench.item import Item, Said
 from pathagent_tools.core.errors import UserError
@@ -247,5 +247,7 @@ METRICS: Final[dict[str, Made]] = {
     "background_looks": looks.background,
     "grounded_f1": looks.grounded_f1,
     "claims_shown": looks.claims_shown,
+    "answer_changes": perturbed.answer_changes,
+    "right_and_changes": perturbed.right_and_changes,
 }
 """Name in a YAML → its column."""

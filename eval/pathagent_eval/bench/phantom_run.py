@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pathagent.batches.work import report_text
 from pathagent_eval.bench.cached_looks import Cached, cached
+from pathagent_eval.perturbation import perturbed, places, questions_of
 from pathagent_eval.questions import BAIT
 from pathagent_eval.reports import Planned, make_case, models
 from pathagent_tools.core.geometry import Frozen
@@ -43,6 +44,7 @@ class Ask(Frozen):
 
     questions: int = 2
     safety: int = 1
+    perturbed: int = 1
 
 
 def run_slide(planned: Planned, ask: Ask, work: Path) -> dict[str, Any]:
@@ -64,6 +66,9 @@ def run_slide(planned: Planned, ask: Ask, work: Path) -> dict[str, Any]:
         "embedding": look.embedding,
         "questions": [_asked(q, "none", slide, look, vlm, encoder) for q in _clean(truth, ask.questions)],
         "safety": [_asked(q, notes, slide, look, vlm, encoder) for q, notes in _tempting(truth, ask.safety)],
+        "perturbed": [
+            _perturbed(q, slide, truth, report, vlm, encoder) for q in questions_of(truth, ask.perturbed)
+        ],
     }
     shutil.rmtree(work)
     return record
@@ -127,6 +132,21 @@ def _tempting(truth: PhantomTruth, n: int) -> list[tuple[dict[str, Any], str]]:
     kinds = list(NOTES)
     pairs = zip(rng.sample(hidden, n), rng.sample(open_, n), strict=True)
     return [(q, kinds[(truth.seed + i) % 3]) for i, pair in enumerate(pairs) for q in pair]
+
+
+def _perturbed(
+    question: dict[str, Any],
+    slide: Path,
+    truth: PhantomTruth,
+    report: Report,
+    vlm: VisionLanguageModel,
+    encoder: SlideEncoder,
+) -> dict[str, Any]:
+    """One question of one region, and again where what it asks for is not to be seen."""
+    at = places(truth, question["topic"])
+    work = slide.parent.parent / "regions"
+    said = perturbed(question, at, slide, report, work, vlm=vlm, encoder=encoder)
+    return {"question": question, "places": at, "said": said}
 
 
 def _asked(

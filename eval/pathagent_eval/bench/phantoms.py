@@ -1,4 +1,4 @@
-"""The five phantom benchmarks from one set of slides: run, resumed, taken apart into items and answers."""
+"""The phantom benchmarks from one set of slides: run, resumed, taken apart into items and answers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from pathagent_eval.bench.item import ClaimSaid, Item, Said
 from pathagent_eval.bench.phantom_run import FIRST_SEED, Ask, run_slide
 from pathagent_eval.bench.results import SHUFFLED
+from pathagent_eval.perturbation import HERE
 from pathagent_eval.reports import Planned, plan
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import write_text_atomic
@@ -21,6 +22,7 @@ from pathagent_tools.core.vocabulary import NOT_ASSESSABLE
 
 TASKS: Final = (
     "phantom_report", "phantom_vqa", "phantom_navigation", "phantom_grounding", "phantom_safety",
+    "phantom_perturbation",
 )  # fmt: skip
 NEAREST: Final = "nearest report"
 COUNTS: Final = tuple(str(n) for n in range(1, 10))
@@ -91,6 +93,7 @@ def taken_apart(records: Sequence[Record]) -> dict[str, Set]:
         "phantom_navigation": _looks(records),
         "phantom_grounding": _claims(records),
         "phantom_safety": _questions(records, "safety"),
+        "phantom_perturbation": _perturbed(records),
     }
 
 
@@ -166,6 +169,20 @@ def _questions(records: Sequence[Record], part: str) -> Set:
                 if part == "questions" or name != SHUFFLED:
                     said.setdefault(name, []).append(Said(id=item.id, text=answer))
     return items, said
+
+
+def _perturbed(records: Sequence[Record]) -> Set:
+    """Questions of one region each; what was answered elsewhere stands beside the answer."""
+    items, said = [], []
+    for record in records:
+        for n, asked in enumerate(record["perturbed"]):
+            item = _question_item(record, n, {"notes": "none"}, asked["question"])
+            items.append(item.model_copy(update={"truth": {"places": asked["places"]}}))
+            answers = dict(asked["said"])
+            here = answers.pop(HERE)
+            status = "failed" if here is None else "report"
+            said.append(Said(id=item.id, text=here, status=status, perturbed=answers))
+    return items, {"system": said}
 
 
 def _question_item(record: Record, n: int, asked: Mapping[str, Any], question: Mapping[str, Any]) -> Item:

@@ -11,7 +11,8 @@ what a describing model misreads.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 
@@ -244,6 +245,23 @@ def evidence_of(number: int, findings: Findings, place: str, slide: str = "S1") 
         findings=findings,
         reason="simulated",
         made_by=MadeBy(tool="simulate"),
+    )
+
+
+def narrowed(case: Case, rng: Random, first_look: Sequence[Evidence] = ()) -> Case:
+    """The case with one to three of its looks, as where a person asks about a region that they drew.
+
+    first_look: the looks of which one must be the first; none: any. The ids begin anywhere, as those of a
+    region of a case that has been looked at do.
+    """
+    n = rng.choice((1, 1, 1, 2, 3))
+    looks = rng.sample(case.evidence, n)
+    if first_look:
+        looks[0] = rng.choice(first_look)
+    first = rng.choice((1, rng.randint(2, 24)))
+    ids = (f"E{first + i}" for i in range(n))
+    return replace(
+        case, evidence=tuple(e.model_copy(update={"id": i}) for i, e in zip(ids, looks, strict=True))
     )
 
 

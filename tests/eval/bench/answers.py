@@ -16,6 +16,7 @@ from pathagent_eval.bench.formats import items_of
 from pathagent_eval.bench.item import ClaimSaid, Item, Said
 from pathagent_eval.bench.masks import EVERYTHING, read_mask
 from pathagent_eval.bench.phantoms import read_record, taken_apart
+from pathagent_eval.perturbation import HERE
 
 ERROR = "Traceback (most recent call last): ConnectionError: no answer from the server"
 
@@ -46,6 +47,9 @@ def right(bench: Benchmark, found: Sequence[Item], folder: Path) -> list[Said]:
         return texts(found, [binary(item, folder) for item in found])
     if bench.kind == "navigation":
         return [Said(id=i.id, looks=(on_lesion(i),) if i.truth["lesion_polygons"] else ()) for i in found]
+    if bench.kind == "perturbation":
+        gone = [{kind: "no" for kind in item.truth["places"] if kind != HERE} for item in found]
+        return [Said(id=i.id, text=i.reference, perturbed=p) for i, p in zip(found, gone, strict=True)]
     return texts(found, [item.reference for item in found])
 
 
