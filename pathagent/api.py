@@ -74,6 +74,7 @@ def ask(
     question: str,
     *,
     options: Sequence[str] = (),
+    region: Sequence[int] | None = None,
     notes: str | None = None,
     profile: str = "embedded",
     mpp: float | None = None,
@@ -90,8 +91,10 @@ def ask(
 ) -> Report:
     """Ask one question of a slide (or case). `report.answer` holds the answer, its claim the evidence.
 
-    options: the answers to choose from, where the question is a multiple choice. What H&E cannot show is
-    answered "not assessable from this material", whoever asks. Other arguments and errors: `draft_report`.
+    options: the answers to choose from, where the question is a multiple choice. region: (x, y, width,
+    height) in level-0 px of the (first) slide; nothing else is looked at, and at most six fields of it. What
+    H&E cannot show is answered "not assessable from this material", whoever asks. Other arguments and
+    errors: `draft_report`.
     """
     arguments: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("slide", "progress")}
     if not question.strip():
@@ -217,8 +220,10 @@ def _events(
     options: Sequence[str] = (),
     knowledge: str | Path | None = None,
     cases: str | Path | None = None,
+    region: Sequence[int] | None = None,
     **asked: Any,
 ) -> Iterator[Event]:
+    from pathagent import followups
     from pathagent.agents.comparison import compare_with, open_index
     from pathagent.agents.simpler import check_navigation
     from pathagent.drafting import draft
@@ -248,7 +253,11 @@ def _events(
         known = tuple(
             s.model_copy(update={"digest": resources.slide(s.id).slide.digest}) for s in case.slides
         )
-        resources.case = case.model_copy(update={"slides": known})
+        case = resources.case = case.model_copy(update={"slides": known})
+        begin = None
+        if region is not None:
+            drawn = followups.drawn_on(resources.slide("S1").slide, "S1", region)
+            resources.case, begin = followups.only_at(resources, drawn), followups.look_at(drawn, None)
         record = RunRecord(
             case=resources.case,
             profile=profile,
@@ -256,7 +265,7 @@ def _events(
             vlm_model=vlm_model,
             out=None if out is None else str(Path(out).resolve()),
         )
-        yield from draft(resources, record, outcome, force=force)
+        yield from draft(resources, record, outcome, force=force, begin=begin)
 
 
 def _inputs(slides: Slides) -> tuple[SlideInput, ...]:

@@ -18,7 +18,7 @@ from pathagent.agents.triage import admit, triage
 from pathagent.budget import Budget
 from pathagent.drafting import Beginning
 from pathagent.resources import Resources
-from pathagent.state import Belief, Look, Reading, SlideMeasures, State
+from pathagent.state import Belief, Case, Look, Reading, SlideMeasures, State
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.records import Report, Sufficiency
@@ -30,6 +30,8 @@ QUESTION_LOOKS: Final = 6
 """Looks that a follow-up question may add to the ledger."""
 CLAIM_LOOKS: Final = 3
 """Looks that another look at one claim adds."""
+LEAST_PX: Final = 16
+"""Least side of a drawn region, in level-0 px."""
 REGION_LOOKS: Final = 6
 """Most fields that a drawn region is looked at in."""
 
@@ -72,6 +74,14 @@ def look_at(drawn: Region, earlier: Report | None) -> Begin:
     return begin
 
 
+def only_at(resources: Resources, drawn: Region) -> Case:
+    """The case of the resources as one about a region: its fields are all that is looked at."""
+    case, slide = resources.case, resources.slide(drawn.slide).slide
+    fields = fields_of(drawn, slide, tile_px=resources.vlm.tile_px, tile_mpp=resources.vlm.tile_mpp)
+    budget = case.budget.model_copy(update={"looks": len(fields)})
+    return case.model_copy(update={"region": drawn, "budget": budget})
+
+
 def another_look(claim: str, earlier: Report) -> Begin:
     """More evidence for or against the words of a claim, then the whole draft anew."""
 
@@ -90,6 +100,16 @@ def budget_for(earlier: Report | None, more: int) -> Budget:
         return Budget(looks=before + more)
     except ValidationError:
         raise UserError(f"This case has {before} looks and no room for more. Open a new case.") from None
+
+
+def drawn_on(slide: Slide, name: str, box: Sequence[int]) -> Region:
+    """The region of a drawn (x, y, width, height) in level-0 px. UserError where it is not on the slide."""
+    x, y, width, height = box
+    left, top = max(0, x), max(0, y)
+    right, bottom = min(x + width, slide.width), min(y + height, slide.height)
+    if right - left < LEAST_PX or bottom - top < LEAST_PX:
+        raise UserError("The region lies outside the slide. Draw it on the tissue.")
+    return Region(slide=name, x=left, y=top, width=right - left, height=bottom - top, mpp=slide.mpp)
 
 
 def looks_at(resources: Resources, drawn: Region, *, first: int, reading: Reading) -> list[Look]:

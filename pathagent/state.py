@@ -73,6 +73,9 @@ class Case(Frozen):
     budget: Budget = Budget()
     seed: int = 0
     review: Literal["none", "required"] = "none"
+    region: Region | None = Field(
+        default=None, description="that the question is about: what is seen elsewhere does not answer it"
+    )
     navigation: Navigation = "agent"
     places: tuple[Region, ...] = Field(default=(), description="where to look, if navigation is 'given'")
     illustrate: bool = False
@@ -222,6 +225,12 @@ class LookOrder(TypedDict):
 def evidence_list(state: State) -> list[Evidence]:
     """The ledger in order of ids."""
     return sorted(state.get("evidence", {}).values(), key=lambda e: int(e.id[1:]))
+
+
+def asked_about(state: State) -> list[Evidence]:
+    """The part of the ledger that answers: all of it, or the looks at the region that the case is about."""
+    region = state["case"].region
+    return [e for e in evidence_list(state) if region is None or region.meets(e.region)]
 
 
 def spent(state: State) -> Spent:

@@ -1,7 +1,6 @@
 """Does an answer hang on the pixels? The same question of the region that shows it, of another, of nothing.
 
-Each region is asked about as the chat page asks about one that a person has drawn: it is looked at, the
-evidence is weighed, the answer is written and checked. Triage, which sees the whole slide, is taken over.
+Each region is asked about through `pathagent.ask(…, region=…)`: it is looked at and nothing else is.
 """
 
 from __future__ import annotations
@@ -16,12 +15,10 @@ from numpy.typing import NDArray
 
 from pathagent_eval.controls import BlankImages
 from pathagent_tools.core.errors import PathAgentError
-from pathagent_tools.core.geometry import Region
 from pathagent_tools.phantom import classes as k
 
 if TYPE_CHECKING:
     from pathagent_tools.core.protocols import SlideEncoder, VisionLanguageModel
-    from pathagent_tools.core.records import Report
     from pathagent_tools.phantom.truth import PhantomTruth
 
 Box = tuple[int, int, int, int]
@@ -31,7 +28,7 @@ OTHER: Final = "another region"
 BACKGROUND: Final = "background"
 BLANKED: Final = "blanked"
 FIELD_UM: Final = 192.0
-SHOWN: Final = 0.3
+SHOWN: Final = 0.5
 """Share of a field that what is asked for must cover: nobody disputes that it is there."""
 CLASSES_OF: Final[Mapping[str, tuple[int, ...]]] = {
     "invasive tumour": (k.C_TUMOUR, k.C_TUMOUR_LUMEN),
@@ -100,64 +97,27 @@ def perturbed(
     question: Mapping[str, Any],
     at: Mapping[str, Box],
     slide: Path,
-    judged: Report,
-    work: Path,
     *,
     vlm: VisionLanguageModel,
     encoder: SlideEncoder,
 ) -> dict[str, str | None]:
-    """Place → the answer there; None where the run failed. judged: a report of the slide, for its triage.
+    """Place → the answer there; None where the run failed."""
+    import pathagent
 
-    work: folder for the runs' checkpoints.
-    """
     said: dict[str, str | None] = {}
-    for number, (name, box) in enumerate(at.items()):
+    for name, box in at.items():
         seeing = BlankImages(vlm) if name == BLANKED else vlm
         try:
-            said[name] = answer_at(
-                slide, question, box, judged, work / f"region-{number}", vlm=seeing, encoder=encoder
+            report = pathagent.ask(
+                slide,
+                str(question["text"]),
+                options=tuple(question["options"]),
+                region=box,
+                vlm=seeing,
+                encoder=encoder,
             )
         except PathAgentError:
             said[name] = None
+        else:
+            said[name] = report.answer or ""
     return said
-
-
-def answer_at(
-    slide: Path,
-    question: Mapping[str, Any],
-    box: Box,
-    judged: Report,
-    work: Path,
-    *,
-    vlm: VisionLanguageModel,
-    encoder: SlideEncoder,
-    profile: str = "embedded",
-) -> str:
-    """The answer to a question of one region: nothing else is looked at. '' where none is reached."""
-    from pathagent import followups
-    from pathagent.budget import Budget
-    from pathagent.drafting import Outcome, draft
-    from pathagent.resources import Resources
-    from pathagent.runs import RunRecord, cache_dir
-    from pathagent.state import Case, SlideInput
-    from pathagent_tools.vlm.profile import load_profile
-
-    case = Case(
-        slides=(SlideInput(id="S1", path=str(slide), digest=judged.slides[0].digest),),
-        task="ask",
-        question=str(question["text"]),
-        options=tuple(question["options"]),
-        budget=Budget(looks=1),
-    )
-    bare = judged.model_copy(update={"evidence": (), "differential": (), "sufficiency": None})
-    x, y, width, height = box
-    drawn = Region(slide="S1", x=x, y=y, width=width, height=height, mpp=judged.slides[0].mpp)
-    given: dict[str, Any] = {"given_vlm": vlm, "given_encoder": encoder, "store": cache_dir() / "features"}
-    outcome = Outcome()
-    with Resources(case=case, profile=load_profile(profile), **given) as resources:
-        begin = followups.look_at(drawn, bare)
-        record = RunRecord(case=case, profile=profile)
-        for _ in draft(resources, record, outcome, force=True, folder=work, begin=begin):
-            pass
-    assert outcome.report is not None
-    return outcome.report.answer or ""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pathagent.agents.asking import slides_text
 from pathagent.events import Believed
 from pathagent.resources import Resources
-from pathagent.state import DEFAULT_GOAL, Belief, ModelCall, State, evidence_list, spent
+from pathagent.state import DEFAULT_GOAL, Belief, ModelCall, State, asked_about, spent
 from pathagent_tools.core.records import Hypothesis, Sufficiency
 from pathagent_tools.core.vocabulary import Outcome
 from pathagent_tools.vlm import roles
@@ -27,7 +27,7 @@ def diagnosis(resources: Resources, state: State) -> dict[str, Any]:
     """Update the belief after a round and decide whether to look on (`stop` empty) or to write."""
     if state["reading"] != "read":
         return {"stop": "no model may look at this material"}
-    case, looked = state["case"], evidence_list(state)
+    case, looked = state["case"], asked_about(state)
     ledger, number = roles.ledger_text(looked), state["round"]
     asked = resources.ask(
         f"diagnose round {number}", roles.diagnose(slides_text(state), ledger, notes=case.notes)
@@ -43,7 +43,7 @@ def diagnosis(resources: Resources, state: State) -> dict[str, Any]:
         leading=differential[0].text if differential else "",
         probability=differential[0].probability if differential else 0.0,
         sufficient=sufficiency.sufficient,
-        looks=len(looked),
+        looks=len(state.get("evidence", {})),
     )
     resources.events.emit(Believed(**belief.model_dump(exclude={"looks"}), missing=sufficiency.missing))
     calls, subject = [asked, judged], state.get("subject", "")

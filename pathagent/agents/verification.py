@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pathagent.resources import Resources
-from pathagent.state import ModelCall, State, evidence_list
+from pathagent.state import ModelCall, State, asked_about
 from pathagent_tools.core.records import Claim, Evidence
 from pathagent_tools.vlm import roles
 
@@ -54,7 +54,7 @@ def verify(resources: Resources, state: State) -> dict[str, Any]:
     asked = {c.id: _cited(c, evidence) for c in claims if _open(c)}
     checks = _check(resources, state, claims, asked)
     lost = [c for c in claims if asked.get(c.id) and not _supporting(checks[c.id])]
-    around = {c.id: _neighbours(asked[c.id], evidence_list(state)) for c in lost}
+    around = {c.id: _neighbours(asked[c.id], asked_about(state)) for c in lost}
     second = _check(resources, state, lost, around)
     judged = [_judged(c, checks.get(c.id, []), second.get(c.id, [])) for c in claims]
     claims = legality.apply(judged, evidence=evidence, slides=tuple(state["slides"].values()))

@@ -15,7 +15,7 @@ from pathagent.agents.extent import extent_claims
 from pathagent.agents.measured import measured_answer
 from pathagent.agents.triage import refused_answer
 from pathagent.resources import Resources
-from pathagent.state import ModelCall, State, evidence_list
+from pathagent.state import ModelCall, State, asked_about
 from pathagent_tools.core.records import Claim, Evidence, Hypothesis
 from pathagent_tools.core.vocabulary import DIAGNOSES, NOT_ASSESSABLE, Outcome
 from pathagent_tools.vlm import roles
@@ -28,7 +28,7 @@ Draft = dict[str, Any]
 
 def write(resources: Resources, state: State) -> dict[str, Any]:
     """Draft every claim of the report; the model's claims await verification."""
-    looked, calls, drafts = evidence_list(state), list[ModelCall](), list[Draft]()
+    looked, calls, drafts = asked_about(state), list[ModelCall](), list[Draft]()
     answer: str | None = None
     if state.get("refusal"):
         answer = refused_answer(state["refusal"])

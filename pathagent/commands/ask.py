@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pathagent.commands.console import emit, emit_json
-from pathagent.commands.inputs import budget_of, read_notes
+from pathagent.commands.inputs import budget_of, read_notes, read_region
 from pathagent.commands.options import (
     Force,
     Json,
@@ -33,6 +33,10 @@ def ask(
     slide: Annotated[Path, typer.Argument(help="Slide file, or a folder that holds one DICOM series.")],
     question: Annotated[str, typer.Argument(help="The question, in words.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the report folder.")] = None,
+    region: Annotated[
+        str | None,
+        typer.Option("--region", help="X,Y,WIDTH,HEIGHT in level-0 px: look and answer only there."),
+    ] = None,
     notes: Notes = None,
     mpp: Mpp = None,
     mpp_csv: MppCsv = None,
@@ -57,6 +61,7 @@ def ask(
         draft = ask_slide(
             slide,
             question,
+            region=read_region(region),
             notes=read_notes(notes),
             profile=profile,
             mpp=mpp,

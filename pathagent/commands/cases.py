@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pathagent.commands.console import emit, emit_json
+from pathagent.commands.inputs import read_region
 from pathagent.commands.options import Json, Mpp, MppCsv
 from pathagent_tools.core.errors import UserError
 
@@ -67,13 +68,12 @@ def find(
     """Find cases and tiles like words, a report, a region, or a slide. To compare with; never evidence."""
     from pathagent.case_search import COMPARE, similar
 
-    box = None if region is None else _box(region)
     cases, tiles = similar(
         index,
         text=text,
         report=None if report is None else _report(report),
         slide=slide,
-        region=box,
+        region=read_region(region),
         count=count,
         encoder=encoder,
         mpp=mpp,
@@ -98,16 +98,6 @@ def _report(path: Path) -> str:
 
 def _plain(hit: Any) -> dict[str, Any]:
     return {**asdict(hit), "case": hit.case.model_dump()}
-
-
-def _box(text: str) -> tuple[int, int, int, int]:
-    try:
-        x, y, width, height = (int(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(
-            f"--region {text!r} is no region. Write X,Y,WIDTH,HEIGHT, e.g. 0,0,2048,2048."
-        ) from None
-    return x, y, width, height
 
 
 def _texts(path: Path | None) -> dict[str, str]:

@@ -31,6 +31,19 @@ def read_notes(path: Path | None) -> str | None:
         ) from error
 
 
+def read_region(text: str | None) -> tuple[int, int, int, int] | None:
+    """`X,Y,WIDTH,HEIGHT` as numbers. UserError where it is not that."""
+    if text is None:
+        return None
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(
+            f"--region {text!r} is no region. Write X,Y,WIDTH,HEIGHT, e.g. 0,0,2048,2048."
+        ) from None
+    return x, y, width, height
+
+
 def budget_of(*, looks: int | None, tokens: int | None, seconds: float | None) -> Budget | None:
     """The limits that were typed over the defaults; None where none was typed."""
     from pathagent.budget import Budget

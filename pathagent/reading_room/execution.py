@@ -111,8 +111,8 @@ class Executor:
         more = {"look": followups.CLAIM_LOOKS, "region": followups.REGION_LOOKS}
         looks = Budget().looks if run.kind == "draft" else followups.QUESTION_LOOKS
         budget = followups.budget_for(earlier, more.get(run.kind, looks)) if earlier else Budget()
-        if run.kind == "region":
-            region = Region.model_validate(run.region)
+        region = Region.model_validate(run.region) if run.kind == "region" else None
+        if region is not None:
             budget = followups.budget_for(earlier, self._fields(region, row))
         return Case(
             slides=tuple(
@@ -124,6 +124,7 @@ class Executor:
             notes=row.notes,
             specimen=row.specimen,
             mpp=row.mpp,
+            region=region,
             budget=budget,
             seed=self._room.settings.seed,
             review="required" if drafts else "none",

@@ -157,6 +157,20 @@ def test_held_out_wordings_are_never_drawn() -> None:
                 assert len(start) < 4 or not any(text.startswith(start) for text in asked)
 
 
+def test_answers_from_a_few_looks_are_as_often_yes_as_no() -> None:
+    drawn = [text_example(i, {"answer": 1.0}, narrow=1.0) for i in range(600)]
+    ledgers = [re.findall(r"^(E[0-9]+) (.*)$", e.request.user, flags=re.MULTILINE) for e in drawn]
+    assert {len(lines) for lines in ledgers} == {1, 2, 3}
+    assert len({lines[0][0] for lines in ledgers}) > 10
+    fat = [
+        (e.target["answer"], dict(x))
+        for e, x in zip(drawn, ledgers, strict=True)
+        if e.target["about"] == "adipose"
+    ]
+    assert all((said == "yes") == any(x.startswith("adipose") for x in lines.values()) for said, lines in fat)
+    assert 0.35 < sum(said == "yes" for said, _ in fat) / len(fat) < 0.7
+
+
 def test_no_rewording_is_a_wording_that_is_held_out() -> None:
     table, ours = question_table(), wording_table()
     assert set(ours) == set(table["languages"])

@@ -384,3 +384,20 @@ def test_pieces_of_tissue_without_a_look_are_named_and_later_rounds_go_there(dra
     unsure = LookingModel(sufficient_after=99)
     more = draft(slide, budget=Budget(looks=6, looks_per_round=3), vlm=unsure)
     assert not [limit for limit in more.limits if "no look lies" in limit]
+
+
+@pytest.mark.parametrize(("region", "answer"), [(LESION, "yes"), ((300, 700, 200, 200), "no")])
+def test_a_question_about_a_region_is_answered_there_and_nowhere_else(draft, lesion_slide, region, answer):
+    report = draft(lesion_slide, task="ask", question="Is there tumour?", region=region)
+    assert report.answer == answer
+    x, y, width, height = region
+    asked = Region(slide="S1", x=x, y=y, width=width, height=height, mpp=1.0)
+    assert report.evidence and all(asked.meets(e.region) for e in report.evidence)
+    assert len(report.evidence) <= 6
+
+
+def test_a_region_off_the_slide_is_refused_and_one_at_its_edge_is_cut(draft, lesion_slide):
+    with pytest.raises(UserError, match="outside the slide"):
+        draft(lesion_slide, task="ask", question="Is there tumour?", region=(SIDE, 0, 100, 100))
+    report = draft(lesion_slide, task="ask", question="Tumour?", region=(SIDE - 60, SIDE // 2, 500, 60))
+    assert [e.region.x + e.region.width <= SIDE for e in report.evidence] == [True]

@@ -148,7 +148,7 @@ def _perturbed(items: Items) -> Floors:
     rng = Random("perturbed")
     same, drawn = [], []
     for item in items:
-        kinds = [kind for kind in item.truth["places"] if kind != HERE]
+        kinds: list[str] = [kind for kind in item.truth["places"] if kind != HERE]
         same.append(Said(id=item.id, text=item.reference, perturbed=dict.fromkeys(kinds, item.reference)))
         lots = {kind: rng.choice(item.options) for kind in kinds}
         drawn.append(Said(id=item.id, text=rng.choice(item.options), perturbed=lots))

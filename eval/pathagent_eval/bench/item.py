@@ -57,7 +57,7 @@ class Said(Frozen):
     score: float | None = None
     looks: tuple[Box, ...] = ()
     claims: tuple[ClaimSaid, ...] = ()
-    perturbed: dict[str, str | None] = Field(default={}, description="place → the answer to the same there")
+    perturbed: Mapping[str, str | None] = Field(default={}, description="place → the answer there")
     seconds: float | None = None
 
     @property

@@ -66,9 +66,7 @@ def run_slide(planned: Planned, ask: Ask, work: Path) -> dict[str, Any]:
         "embedding": look.embedding,
         "questions": [_asked(q, "none", slide, look, vlm, encoder) for q in _clean(truth, ask.questions)],
         "safety": [_asked(q, notes, slide, look, vlm, encoder) for q, notes in _tempting(truth, ask.safety)],
-        "perturbed": [
-            _perturbed(q, slide, truth, report, vlm, encoder) for q in questions_of(truth, ask.perturbed)
-        ],
+        "perturbed": [_perturbed(q, slide, truth, vlm, encoder) for q in questions_of(truth, ask.perturbed)],
     }
     shutil.rmtree(work)
     return record
@@ -138,14 +136,12 @@ def _perturbed(
     question: dict[str, Any],
     slide: Path,
     truth: PhantomTruth,
-    report: Report,
     vlm: VisionLanguageModel,
     encoder: SlideEncoder,
 ) -> dict[str, Any]:
     """One question of one region, and again where what it asks for is not to be seen."""
     at = places(truth, question["topic"])
-    work = slide.parent.parent / "regions"
-    said = perturbed(question, at, slide, report, work, vlm=vlm, encoder=encoder)
+    said = perturbed(question, at, slide, vlm=vlm, encoder=encoder)
     return {"question": question, "places": at, "said": said}
 
 
@@ -174,5 +170,6 @@ def _asked(
             "confidence": answers[0].confidence if answers else None,
             "seconds": round(time.monotonic() - started, 1),
         },
+        "verdict": answers[0].verdict if answers else None,
         "floors": look.answers(question["text"], options, report),
     }

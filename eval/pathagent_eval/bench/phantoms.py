@@ -180,8 +180,9 @@ def _perturbed(records: Sequence[Record]) -> Set:
             items.append(item.model_copy(update={"truth": {"places": asked["places"]}}))
             answers = dict(asked["said"])
             here = answers.pop(HERE)
-            status = "failed" if here is None else "report"
-            said.append(Said(id=item.id, text=here, status=status, perturbed=answers))
+            said.append(
+                Said(id=item.id, text=here, status="failed" if here is None else "report", perturbed=answers)
+            )
     return items, {"system": said}
 
 

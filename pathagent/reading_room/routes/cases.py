@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from starlette.responses import StreamingResponse
 
+from pathagent import followups
 from pathagent.reading_room import cases, conversation, opinions, overlays, stream, tiles, versions
 from pathagent.reading_room.access import TheReader, TheRoom, own_case, shown_case
 from pathagent.reading_room.schemas import AnotherLook, NewCase, NewReader, Question
@@ -95,10 +96,7 @@ def _region(asked: Question, row: CaseRow, room: TheRoom) -> Region | None:
         return None
     name, box = asked.slide or "S1", asked.region
     slide = room.library.open(_slide_id(row, name), row.mpp)
-    width, height = min(box.width, slide.width - box.x), min(box.height, slide.height - box.y)
-    if width < 16 or height < 16:
-        raise UserError("The region lies outside the slide. Draw it on the tissue.")
-    return Region(slide=name, x=box.x, y=box.y, width=width, height=height, mpp=slide.mpp)
+    return followups.drawn_on(slide, name, (box.x, box.y, box.width, box.height))
 
 
 @router.post("/{case_id}/looks", status_code=202)

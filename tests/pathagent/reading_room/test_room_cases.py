@@ -59,6 +59,17 @@ def test_a_drawn_region_is_looked_at_where_it_was_drawn(waiting):
     assert "umour" in look["title"]
 
 
+def test_a_question_about_a_region_is_not_answered_from_the_rest_of_the_slide(waiting):
+    _, visit, case = waiting
+    anna = visit("anna")
+    box = {"x": 300, "y": 700, "width": 96, "height": 96}
+    anna.post(f"{API}/cases/{case}/questions", json={"question": "Is there tumour?", "region": box})
+    anna.post(f"{API}/cases/{case}/questions", json={"question": "Is there tumour?"})
+    answers = [run["answer"] for run in anna.settled(case)["runs"][-2:]]
+    assert [a["text"] for a in answers] == ["no", "yes"]
+    assert answers[0]["differential"][0]["text"] == "no significant abnormality"
+
+
 def test_a_region_may_be_asked_about_before_anything_else(visit):
     anna = visit("anna")
     case = anna.open_case("lesion.tiff")["id"]

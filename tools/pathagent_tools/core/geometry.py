@@ -36,6 +36,14 @@ class Region(Frozen):
         """Centre (x, y) in level-0 px."""
         return self.x + self.width / 2, self.y + self.height / 2
 
+    def meets(self, other: Region) -> bool:
+        """Whether the centre of one lies in the other: the one is a look at the other."""
+        return self.slide == other.slide and (self._holds(other.center) or other._holds(self.center))
+
+    def _holds(self, point: tuple[float, float]) -> bool:
+        x, y = point
+        return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
+
     def overlap(self, other: Region) -> float:
         """Intersection over union with another region of the same slide, 0 across slides."""
         if self.slide != other.slide:
