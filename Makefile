@@ -21,7 +21,7 @@ setup: .venv/.synced
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
 
 .venv/.synced: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --locked --extra finetune --extra eval --extra fast --extra pdf --extra postgres --extra notebook --extra generate
+	$(UV) sync --locked --extra finetune --extra eval --extra fast --extra pdf --extra postgres --extra notebook --extra generate --extra ray
 	@touch $@
 
 demo: setup

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from pathagent.batches.case import CaseResult, Settings, Stages
 from pathagent.batches.engine import Engine, ProcessEngine
@@ -31,7 +31,8 @@ def batch(
     retry_failed: bool = False,
     force: bool = False,
     planned: Planned | None = None,
-    engine: Engine | None = None,
+    engine: Engine | Literal["local", "ray"] = "local",
+    encoders: int = 0,
 ) -> Iterator[CaseResult]:
     """Run many cases, each into `out/cases/NAME`; yields a result as each case ends.
 
@@ -39,7 +40,9 @@ def batch(
     `reference`), a folder, a pattern, or slides. stages: 'all' drafts reports; 'triage' and 'triage,measure'
     stop after the slide is judged or measured. workers: processes, each with models of its own.
     timeout_s: of one case. shard: `i/n`, every n-th case. retry_failed: run failed cases again.
-    planned: told once what is left to do. engine: who runs the jobs, in place of local processes.
+    planned: told once what is left to do. vlm_url: several addresses by comma share the cases out. engine:
+    'local' processes, 'ray' (a cluster: RAY_ADDRESS, else one on this machine), or an Engine of your own.
+    encoders: with Ray, actors that encode for all workers.
 
     The same call goes on where an earlier one was stopped, and runs nothing twice that is done. A case that
     fails is a result with `state == "failed"`, its `kind` and its `reason`. Input is checked before this
@@ -67,14 +70,29 @@ def batch(
     )
     folder = Path(out).absolute()
     check_out(folder, force=force)
+    if isinstance(engine, str):
+        engine = make_engine(engine, workers, timeout_s, encoders)
     return run_batch(
         cases,
         settings,
         folder,
-        engine or ProcessEngine(workers, timeout_s),
+        engine,
         threads=max(1, (os.cpu_count() or 1) // workers),
         shard=shard,
         retry_failed=retry_failed,
         force=force,
         planned=planned,
     )
+
+
+def make_engine(name: str, workers: int, timeout_s: float, encoders: int) -> Engine:
+    """The engine of a name. UserError where it is unknown or not installed."""
+    if name == "ray":
+        from pathagent.batches.ray_engine import RayEngine
+
+        return RayEngine(workers, timeout_s, encoders=encoders)
+    if name != "local":
+        raise UserError(f"Unknown engine {name!r}. Known: local; ray.")
+    if encoders:
+        raise UserError("Encoders that workers share need a cluster: add --engine ray.")
+    return ProcessEngine(workers, timeout_s)

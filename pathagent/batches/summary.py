@@ -1,4 +1,4 @@
-"""The table of a batch: `summary.csv`, `summary.md` and a page of thumbnails that opens offline."""
+"""The table of a batch: as CSV, Parquet and Markdown, and a page of thumbnails that opens offline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pathagent.batches.case import CaseResult
-from pathagent_tools.core.files import write_text_atomic
+from pathagent_tools.core.files import write_bytes_atomic, write_text_atomic
 from pathagent_tools.core.vocabulary import RESEARCH_USE_ONLY
 
 COLUMNS: Final = (
@@ -21,8 +21,9 @@ COLUMNS: Final = (
 
 
 def write_summary(out: Path, results: Sequence[CaseResult], waiting: Sequence[str] = ()) -> None:
-    """Write `summary.csv`, `summary.md` and `index.html`. waiting: cases that have not ended."""
+    """Write `summary.csv`, `.parquet`, `.md` and `index.html`. waiting: cases that have not ended."""
     write_text_atomic(out / "summary.csv", _csv(results))
+    write_bytes_atomic(out / "summary.parquet", _parquet(results))
     write_text_atomic(out / "summary.md", summary_markdown(results, waiting))
     page: str = _template("contact.html.j2").render(
         results=results, counts=counts(results, waiting), disclaimer=RESEARCH_USE_ONLY
@@ -58,6 +59,20 @@ def _csv(results: Sequence[CaseResult]) -> str:
     table.writerow(COLUMNS)
     table.writerows([getattr(result, column) for column in COLUMNS] for result in results)
     return text.getvalue()
+
+
+def _parquet(results: Sequence[CaseResult]) -> bytes:
+    """The columns of the CSV, with the report's sentences, and numbers as numbers."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    buffer = io.BytesIO()
+    types = {"slides": pa.int32(), "attempts": pa.int32(), "seconds": pa.float64()}
+    names = (*COLUMNS, "text")
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in names])
+    rows = [{name: getattr(result, name) for name in names} for result in results]
+    parquet.write_table(pa.Table.from_pylist(rows, schema=schema), buffer)
+    return buffer.getvalue()
 
 
 @cache

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import traceback
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -43,12 +44,15 @@ class ModelsMissingError(UserError):
     """The profile's models cannot be loaded: no case of the batch can be run."""
 
 
-def work(job: Job) -> CaseResult:
-    """Run one case. Never raises: what goes wrong becomes a failed result with its kind and traceback."""
+def work(job: Job, encoder: SlideEncoder | None = None) -> CaseResult:
+    """Run one case. Never raises: what goes wrong becomes a failed result with its kind and traceback.
+
+    encoder: one that workers share, in place of this process's own.
+    """
     _die_with_driver()
     started = time.monotonic()
     try:
-        result = _triage(job) if job.settings.stages != "all" else _report(job)
+        result = (_triage if job.settings.stages != "all" else _report)(job, encoder)
         result = result.model_copy(
             update={"seconds": round(time.monotonic() - started, 2), "thumbnail": _thumbnail(job)}
         )
@@ -83,10 +87,10 @@ def _cost(started: float) -> dict[str, Any]:
     return {"seconds": time.monotonic() - started, "traceback": traceback.format_exc()}
 
 
-def _report(job: Job) -> CaseResult:
+def _report(job: Job, shared: SlideEncoder | None) -> CaseResult:
     from pathagent.api import draft_report
 
-    vlm, encoder = _loaded(job)
+    vlm, encoder = _loaded(job, shared)
     with _resolutions(job) as resolution:
         draft = draft_report(
             [slide.path for slide in job.case.slides],
@@ -120,11 +124,11 @@ def report_text(draft: Report) -> str:
     return "\n".join(said)
 
 
-def _triage(job: Job) -> CaseResult:
+def _triage(job: Job, shared: SlideEncoder | None) -> CaseResult:
     """Judge, and measure where asked, every slide; no look is taken and no sentence written."""
     from pathagent.agents.triage import judge, measure
 
-    with _resolutions(job) as resolution, _opened(job, **resolution) as resources:
+    with _resolutions(job) as resolution, _opened(job, shared, **resolution) as resources:
         slides = [resources.slide(slide.id) for slide in resources.case.slides]
         records = [judge(resources, opened) for opened in slides]
         found: dict[str, Any] = {"slides": [record.model_dump(mode="json") for record in records]}
@@ -138,14 +142,14 @@ def _triage(job: Job) -> CaseResult:
     return _done(job, outcome="; ".join("readable" if o == "report" else o for o in outcomes))
 
 
-def _opened(job: Job, **resolution: Any) -> Resources:
+def _opened(job: Job, shared: SlideEncoder | None, **resolution: Any) -> Resources:
     """The slides and models of a case, outside any graph."""
     from pathagent.resources import Resources
     from pathagent.runs import cache_dir
     from pathagent.state import Case, SlideInput
     from pathagent_tools.vlm.profile import load_profile
 
-    vlm, encoder = _loaded(job)
+    vlm, encoder = _loaded(job, shared)
     slides = tuple(SlideInput(id=f"S{i}", path=s.path) for i, s in enumerate(job.case.slides, 1))
     return Resources(
         case=Case(slides=slides, seed=job.settings.seed, **resolution),
@@ -177,25 +181,41 @@ def _done(job: Job, **found: str) -> CaseResult:
     return CaseResult.model_validate({**known, **found, "state": "done", "folder": str(folder)})
 
 
-def _loaded(job: Job) -> tuple[VisionLanguageModel, SlideEncoder]:
+def _loaded(job: Job, shared: SlideEncoder | None) -> tuple[VisionLanguageModel, SlideEncoder]:
+    settings = job.settings.model_copy(update={"vlm_url": server_of(job)})
     try:
-        return models(job.settings, job.threads)
+        if shared is not None:
+            return open_model(settings, job.threads), shared
+        return models(settings, job.threads)
     except UserError as error:
         raise ModelsMissingError(str(error)) from error
+
+
+def server_of(job: Job) -> str | None:
+    """Which of several model servers (addresses by comma) answers for a case: always the same."""
+    urls = [url.strip() for url in (job.settings.vlm_url or "").split(",") if url.strip()]
+    return urls[zlib.crc32(job.case.name.encode()) % len(urls)] if urls else None
 
 
 @cache
 def models(settings: Settings, threads: int) -> tuple[VisionLanguageModel, SlideEncoder]:
     """The models of the batch, kept for the life of the process. UserError where weights are missing."""
+    from pathagent_tools.encoders.registry import load_encoder
+    from pathagent_tools.vlm.profile import load_profile
+
+    return open_model(settings, threads), load_encoder(load_profile(settings.profile).encoder)
+
+
+@cache
+def open_model(settings: Settings, threads: int) -> VisionLanguageModel:
+    """The VLM of the batch, kept for the life of the process. UserError where it cannot be opened."""
     import torch
 
-    from pathagent_tools.encoders.registry import load_encoder
     from pathagent_tools.vlm.profile import load_profile, open_vlm
 
     torch.set_num_threads(threads)
     profile = load_profile(settings.profile)
-    vlm = open_vlm(profile, vlm_url=settings.vlm_url, vlm_model=settings.vlm_model)
-    return vlm, load_encoder(profile.encoder)
+    return open_vlm(profile, vlm_url=settings.vlm_url, vlm_model=settings.vlm_model)
 
 
 def _thumbnail(job: Job) -> str:

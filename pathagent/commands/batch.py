@@ -50,6 +50,13 @@ def batch(
     seconds: Seconds = None,
     seed: Seed = 0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes side by side.")] = 1,
+    engine: Annotated[
+        str,
+        typer.Option("--engine", help="local, or ray: the cluster of RAY_ADDRESS, else one of this machine."),
+    ] = "local",
+    encoders: Annotated[
+        int, typer.Option("--encoders", min=0, help="With ray: actors that encode for all workers.")
+    ] = 0,
     timeout: Annotated[
         float, typer.Option("--timeout", min=1, help="Seconds that one case may take.")
     ] = 3600.0,
@@ -85,6 +92,8 @@ def batch(
             retry_failed=retry_failed,
             force=force,
             planned=planned,
+            engine=engine,  # type: ignore[arg-type]
+            encoders=encoders,
         ):
             shown(result)
     results = write_results(out.absolute(), cases)

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from stand_ins import PROFILE, ColourEncoder, LookingModel, gone_after
 
@@ -25,6 +26,22 @@ def tiny_work(job: Job) -> CaseResult:
     """`work` with the tiny models."""
     real.models = lambda settings, threads: LOOKED  # type: ignore[assignment]
     return real.work(job)
+
+
+def shared_work(job: Job, encoder: Any) -> CaseResult:
+    """`work` with an encoder that workers share."""
+    real.open_model = lambda settings, threads: LOOKED[0]  # type: ignore[assignment]
+    return real.work(job, encoder)
+
+
+class ColourActor(ColourEncoder):
+    """The colour encoder as an actor of a cluster."""
+
+    def __init__(self, profile: str) -> None:
+        self.profile = profile
+
+    def card(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("id", "revision", "tile_px", "tile_mpp", "dim")}
 
 
 def poisoned_work(job: Job) -> CaseResult:
