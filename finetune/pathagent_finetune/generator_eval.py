@@ -15,15 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathagent_finetune.encoder_aux import cell_shares, merged_shares, soft_dice
-from pathagent_finetune.generator_distances import (
-    COMPONENTS,
-    axes_of,
-    features_of,
-    frechet,
-    kernel_distance,
-)
+from pathagent_finetune.generator_features import COMPONENTS, axes_of, features_of
 from pathagent_finetune.generator_store import MEMBRANES, NUCLEI, FieldStore
 from pathagent_tools.core.protocols import Image
+from pathagent_tools.core.scoring.images import frechet, kid, ks, wasserstein
 from pathagent_tools.encoders.tissue_map import tissue_shares
 from pathagent_tools.generators.conditions import WORD_SLOTS, Conditions, Layout, stain_code
 from pathagent_tools.generators.read_back import SHOWS, nuclear_numbers, read_back
@@ -43,6 +38,7 @@ def evaluate(
         "fidelity": lambda: fidelity(studio, train, test, n),
         "read_back": lambda: read_back_by_class(studio, max(2, n // 16)),
         "mask_to_image": lambda: mask_to_image(studio, test, max(4, n // 4)),
+        "nuclei": lambda: nuclei(studio, test, max(4, n // 4)),
         "dials": lambda: dials(studio, max(1, n // 32)),
         "restoration": lambda: restoration(studio, test, max(4, n // 4)),
         "stain": lambda: stain(studio, test, max(4, n // 8)),
@@ -72,12 +68,13 @@ def fidelity(studio: Studio, train: FieldStore, test: FieldStore, n: int) -> dic
     reference = features_of(studio.encoder, [test.get("images", int(i)) for i in truth])
     some = np.linspace(0, len(train) - 1, min(300, len(train))).astype(int)
     mean, axes = axes_of(features_of(studio.encoder, [train.get("images", int(i)) for i in some]))
-    out: dict[str, Any] = {"features": f"{studio.encoder.id} {studio.encoder.revision[:12]}", "n": len(other)}
+    name_of = f"{studio.encoder.id} {studio.encoder.revision[:12]}"
+    out: dict[str, Any] = {"features": name_of, "n": len(other)}
     for name, images in sets.items():
         found = features_of(studio.encoder, images)
         out[name] = {
-            FRECHET: round(frechet((found - mean) @ axes, (reference - mean) @ axes), 3),
-            "KID x 1000": round(1000 * kernel_distance(found, reference), 2),
+            FRECHET: round(frechet((found - mean) @ axes, (reference - mean) @ axes, on=name_of).value, 3),
+            "KID x 1000": round(1000 * kid(found, reference, on=name_of).value, 2),
         }
     return out
 
@@ -121,6 +118,36 @@ def mask_to_image(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
         ),
         "n": len(chosen),
     }
+
+
+def nuclei(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
+    """How the sizes and densities of nuclei are spread: painted from layouts, and other truth, beside truth.
+
+    ks: greatest gap between two distributions; w1: Wasserstein distance, in µm² and nuclei per mm².
+    """
+    from pathagent_tools.measure import detect_nuclei, estimate_stain
+
+    def measured(images: Sequence[Image]) -> tuple[list[float], list[float]]:
+        found = [detect_nuclei(image, 1.0, estimate_stain(image)) for image in images]
+        mm2 = [image.shape[0] * image.shape[1] / 1e6 for image in images]
+        areas = [float(area) for one in found for area in one.area_um2]
+        return areas, [len(one) / size for one, size in zip(found, mm2, strict=True)]
+
+    chosen = [i for i in range(len(test)) if (test.get("layers", i) & NUCLEI).astype(bool).mean() > 0.05]
+    first, second = chosen[: 2 * n : 2], chosen[1 : 2 * n : 2]
+    reference = measured([test.get("images", i) for i in first])
+    sets: dict[str, Sequence[Image]] = {
+        "painted on the same layouts": studio.draw([_told(test, i, layout=True) for i in first], first),
+        "other truth": [test.get("images", i) for i in second],
+    }
+    out: dict[str, Any] = {"n": len(first)}
+    for name, images in sets.items():
+        row = {}
+        for what, ours, theirs in zip(("area", "density"), measured(list(images)), reference, strict=True):
+            row[f"{what}_ks"] = round(ks(ours, theirs, of=what).value, 3)
+            row[f"{what}_w1"] = round(wasserstein(ours, theirs, of=what).value, 1)
+        out[name] = row
+    return out
 
 
 def _tissue_dice(
@@ -288,7 +315,7 @@ def seconds_and_memory(
                 "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
                 "read_back": round(float(np.mean([all(r.agrees for r in f) for f in found])), 3),
                 "KID x 1000": round(
-                    1000 * kernel_distance(features_of(studio.encoder, list(images)), reference), 2
+                    1000 * kid(features_of(studio.encoder, list(images)), reference, on="").value, 2
                 ),
                 "n": n,
             }
