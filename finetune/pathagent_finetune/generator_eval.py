@@ -137,7 +137,7 @@ def nuclei(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
     first, second = chosen[: 2 * n : 2], chosen[1 : 2 * n : 2]
     reference = measured([test.get("images", i) for i in first])
     sets: dict[str, Sequence[Image]] = {
-        "painted on the same layouts": studio.draw([_told(test, i, layout=True) for i in first], first),
+        "painted on the same layouts": list(studio.draw([_told(test, i, layout=True) for i in first], first)),
         "other truth": [test.get("images", i) for i in second],
     }
     out: dict[str, Any] = {"n": len(first)}
