@@ -27,6 +27,8 @@ SOME_TISSUE: Final = 0.25
 NEW_PIECES: Final = 3
 """So many of the places that are offered lie in pieces of tissue that nobody has looked at, if there are."""
 PALE: Final = ("adipose", "mucin")
+STANDS_OUT: Final = 0.5
+"""Anomaly of a place that is looked at although most of it is glass: a lesion may lie at the edge."""
 MAX_PEN: Final = 0.03
 """Places with more pen ink than this are looked at only where there are no others: ink misleads."""
 NEUTRAL: Final = 0.5
@@ -104,9 +106,9 @@ def make_pool(
     looks = [look_at(opened, x + half, y + half, tile_px, tile_mpp) for x, y in scan.coords]
     words = opened.close.hints if close else opened.hints if known else []
     hints = words or ["unlike the rest of the slide"] * len(looks)
-    keep = _on_tissue(opened, looks, hints, goal)
     relevance = _relevance(opened, goal, close=close) if goal else np.full(len(looks), NEUTRAL)
     anomaly = np.asarray(opened.close.anomaly if close else opened.anomaly, dtype=np.float64)
+    keep = _on_tissue(opened, looks, hints, anomaly, goal)
     suspicion = anomaly + PER_DEVIATION * opened.close.suspicion if close else anomaly
     return Pool(
         regions=[looks[i] for i in keep],
@@ -124,9 +126,9 @@ def _relevance(opened: OpenSlide, goal: str, *, close: bool) -> NDArray[np.float
 
 
 def _on_tissue(
-    opened: OpenSlide, looks: Sequence[Region], hints: Sequence[str], goal: str | None
+    opened: OpenSlide, looks: Sequence[Region], hints: Sequence[str], anomaly: Scores, goal: str | None
 ) -> NDArray[np.intp]:
-    """Places with enough tissue; fat and mucin that the goal names are nearly blank and need less."""
+    """Places with enough tissue. What stands out, and fat and mucin that the goal names, need less."""
     if not looks:
         return np.zeros(0, np.intp)
     boxes = np.array([[r.x, r.y, r.width, r.height] for r in looks], dtype=np.int64)
@@ -134,8 +136,8 @@ def _on_tissue(
     for least, most in ((MIN_TISSUE, MAX_PEN), (MIN_TISSUE, 1.0), (SOME_TISSUE, 1.0)):
         enough = (share >= least) & (pen <= most)
         if enough.any():
-            pale = np.array([h in PALE and h in (goal or "") for h in hints])
-            return np.flatnonzero(enough | (pale & (share >= SOME_TISSUE) & (pen <= most)))
+            wanted = np.array([h in PALE and h in (goal or "") for h in hints]) | (anomaly >= STANDS_OUT)
+            return np.flatnonzero(enough | (wanted & (share >= SOME_TISSUE) & (pen <= most)))
     return np.zeros(0, np.intp)
 
 

@@ -44,6 +44,14 @@ def test_a_nearly_blank_place_is_offered_where_it_is_asked_for(goal: str | None,
     assert pool.hints == hints
 
 
+def test_what_stands_out_at_the_edge_of_the_tissue_is_offered_too() -> None:
+    slide = opened()
+    slide.anomaly = np.array([0.0, 0.0, 0.9])
+    slide.hints = ["stroma", "normal glands", "solid tumour nests"]
+    pool = candidates.make_pool(slide, tile_px=100, tile_mpp=0.5, goal=None, known=True)
+    assert pool.hints == slide.hints
+
+
 def test_abnormal_glands_do_not_name_normal_ones() -> None:
     assert _names_tissue("fields that show adipose", ["stroma", "adipose"])
     assert not _names_tissue("abnormal glands or tumour cells in tissue not yet seen", ["normal glands"])
