@@ -99,8 +99,8 @@ GONE: dict[str, str | None] = {OTHER: "no", BACKGROUND: "insufficient evidence",
 
 def test_another_answer_and_a_refusal_are_changes() -> None:
     assert value(answer_changes, "yes", GONE) == pytest.approx(2 / 3)
-    assert value(answer_changes, "yes", GONE, on=OTHER) == 1
-    assert value(answer_changes, "yes", GONE, on=BLANKED) == 0
+    assert value(answer_changes, "yes", GONE, place=OTHER) == 1
+    assert value(answer_changes, "yes", GONE, place=BLANKED) == 0
     assert value(right_and_changes, "yes", GONE) == pytest.approx(2 / 3)
 
 

@@ -13,27 +13,27 @@ Items = Sequence[Item]
 Saids = Sequence[Said]
 
 
-def answer_changes(items: Items, said: Saids, *, on: str = "") -> Column:
-    """Share of perturbations that change the answer; on: of one kind.
+def answer_changes(items: Items, said: Saids, *, place: str = "") -> Column:
+    """Share of perturbations that change the answer; place: of one kind.
 
     Where there was no answer to change, or what came instead cannot be read (a failed run, silence, an
     error's text), nothing has changed: it stays in the denominator, and is counted as unread.
     """
-    return _column(items, said, on=on, right=False)
+    return _column(items, said, place=place, right=False)
 
 
-def right_and_changes(items: Items, said: Saids, *, on: str = "") -> Column:
+def right_and_changes(items: Items, said: Saids, *, place: str = "") -> Column:
     """Share of perturbations that change an answer that was right where it could be seen.
 
     Whoever answers at random changes many answers and is seldom right: this is the score to compare by.
     """
-    return _column(items, said, on=on, right=True)
+    return _column(items, said, place=place, right=True)
 
 
-def _column(items: Items, said: Saids, *, on: str, right: bool) -> Column:
+def _column(items: Items, said: Saids, *, place: str, right: bool) -> Column:
     top, bottom, unread = [], [], 0
     for item, s in zip(items, said, strict=True):
-        kinds = [kind for kind in item.truth["places"] if kind != HERE and on in ("", kind)]
+        kinds = [kind for kind in item.truth["places"] if kind != HERE and place in ("", kind)]
         counts = not right or vqa.vqa_strict([s.scored_text], [item.reference], [item.options]).value == 1
         top.append(float(sum(changed(s, kind, item) for kind in kinds)) if counts else 0.0)
         bottom.append(float(len(kinds)))
@@ -42,7 +42,7 @@ def _column(items: Items, said: Saids, *, on: str, right: bool) -> Column:
         )
     return Column(
         signature=f"pathagent answers that change{' and were right' if right else ''}, "
-        f"{on or 'all perturbations'}",
+        f"{place or 'all perturbations'}",
         top=top,
         bottom=bottom,
         unparsed=unread,
