@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+import pathagent
 from pathagent_eval.bench.item import Item, Said
 from pathagent_eval.bench.perturbed import answer_changes, right_and_changes
+from pathagent_eval.controls import BlankImages
 from pathagent_eval.perturbation import (
     BACKGROUND,
     BLANKED,
     FIELD_UM,
     HERE,
     OTHER,
+    Box,
+    perturbed,
     places,
     questions_of,
 )
+from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.scoring.resampling import Resampling
 from pathagent_tools.phantom import classes as k
 from pathagent_tools.phantom.truth import TissueMap
@@ -121,3 +128,22 @@ def test_failed_runs_and_error_text_are_unread_and_stay_in_the_denominator() -> 
     said = Said(id="a", text="yes", perturbed=broken)
     assert answer_changes([ITEM], [said]).unparsed == 2
     assert answer_changes([ITEM], [Said(id="a", text="yes")]).unparsed == 3
+
+
+def test_each_place_is_asked_alone_and_a_failed_run_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, Box, bool]] = []
+
+    def ask(slide: Path, question: str, **given: Any) -> Any:
+        asked.append((question, given["region"], isinstance(given["vlm"], BlankImages)))
+        if given["region"] == (1, 1, 384, 384):
+            raise UserError("The region lies outside the slide.")
+        return SimpleNamespace(answer="yes" if not asked[-1][2] else None)
+
+    monkeypatch.setattr(pathagent, "ask", ask)
+    here, other = (4, 4, 384, 384), (1, 1, 384, 384)
+    question = {"text": "Is there necrosis?", "options": ("yes", "no")}
+    at = {HERE: here, OTHER: other, BLANKED: here}
+    vlm = SimpleNamespace(id="m", revision="1", tile_px=192, tile_mpp=1.0)
+    said = perturbed(question, at, Path("slide.tiff"), vlm=vlm, encoder=None)  # type: ignore[arg-type]
+    assert said == {HERE: "yes", OTHER: None, BLANKED: ""}
+    assert [(box, blank) for _, box, blank in asked] == [(here, False), (other, False), (here, True)]
