@@ -18,12 +18,12 @@ from pathagent_finetune.encoder_aux import cell_shares, merged_shares, soft_dice
 from pathagent_finetune.generator_features import COMPONENTS, axes_of, features_of
 from pathagent_finetune.generator_store import MEMBRANES, NUCLEI, FieldStore
 from pathagent_tools.core.protocols import Image
-from pathagent_tools.core.scoring.images import frechet, kid, ks, wasserstein
 from pathagent_tools.encoders.tissue_map import tissue_shares
 from pathagent_tools.generators.conditions import WORD_SLOTS, Conditions, Layout, stain_code
 from pathagent_tools.generators.read_back import SHOWS, nuclear_numbers, read_back
 from pathagent_tools.generators.sampling import Sampling
 from pathagent_tools.generators.studio import Studio
+from pathagent_tools.measure.image_scores import frechet, kid, ks, wasserstein
 
 FRECHET: Final = f"Fréchet on {COMPONENTS} components"
 BLUR_PX: Final = 2.5

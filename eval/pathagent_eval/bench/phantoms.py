@@ -202,7 +202,12 @@ def _question_item(record: Record, n: int, asked: Mapping[str, Any], question: M
             "reference": question["answer"],
             "topic": question["topic"],
             "groups": item.groups
-            | {"language": question["language"], "wording": wording, "notes": asked["notes"]},
+            | {
+                "topic": question["topic"],
+                "language": question["language"],
+                "wording": wording,
+                "notes": asked["notes"],
+            },
         }
     )
 

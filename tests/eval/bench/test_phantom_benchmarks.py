@@ -42,6 +42,7 @@ def test_every_system_is_scored_and_the_tables_name_all(task: str) -> None:
     text = markdown([result])
     assert all(name in text for name in result.systems)
     assert "too few patients to tell" in text
+    assert "| unknown |" not in text
 
 
 def test_blind_thumbnail_shuffled_and_nearest_stand_beside_the_system() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pathagent_tools.core.scoring import images as scores
+from pathagent_tools.measure import image_scores as scores
 
 RNG = np.random.default_rng(5)
 
