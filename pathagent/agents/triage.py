@@ -106,12 +106,8 @@ def judge(resources: Resources, opened: OpenSlide) -> SlideRecord:
 
 
 def measure(resources: Resources, opened: OpenSlide, record: SlideRecord) -> SlideMeasures:
-    """Measurements of a slide that is H&E and fine enough; the scan where the encoder can read it.
-
-    Where one region is asked about, the rest of the slide is not measured for it.
-    """
-    apart = resources.case.region is not None
-    if apart or record.outcome not in ("report", "outside the model's domain"):
+    """Measurements of a slide that is H&E and fine enough; the scan where the encoder can read it."""
+    if record.outcome not in ("report", "outside the model's domain"):
         return SlideMeasures(measurements=_area_only(record))
     from pathagent_tools.measure import measure_slide
 

@@ -81,6 +81,10 @@ def test_a_region_may_be_asked_about_before_anything_else(visit):
         f"E{i + 1}" for i in range(view["runs"][0]["answer"]["looks"])
     ]
     assert all(e["region"]["x"] + e["region"]["width"] <= 1152 for e in view["evidence"])
+    assert anna.get(f"{API}/cases/{case}/heat/S1").json()["tiles"]
+    anna.post(f"{API}/cases/{case}/drafts")
+    report = Report.model_validate(anna.settled(case)["review"]["report"])
+    assert len(report.measurements["S1"]) > 1
 
 
 def test_what_no_slide_can_show_is_refused_by_rule(waiting):
