@@ -87,3 +87,26 @@ def test_a_server_that_goes_away_pauses_and_the_same_command_finishes(
     assert not out.exists()
     assert run(command) == 0
     assert (out / "report.html").is_file()
+
+
+@pytest.mark.parametrize(("region", "answer"), [("600,240,320,320", "yes"), ("300,700,200,200", "no")])
+def test_a_region_is_asked_about_from_the_command_line(
+    lesion_slide: Path, capsys: pytest.CaptureFixture[str], region: str, answer: str
+) -> None:
+    asked = ["ask", str(lesion_slide), "Is there tumour?", "--profile", PROFILE]
+    assert run([*asked, "--region", region]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == answer
+
+
+@pytest.mark.parametrize(("region", "said"), [
+    ("600,240", "Write X,Y,WIDTH,HEIGHT"),
+    ("5000,0,100,100", "outside the slide"),
+])  # fmt: skip
+def test_a_region_that_is_none_writes_nothing(
+    lesion_slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], region: str, said: str
+) -> None:
+    out = tmp_path / "out"
+    asked = ["ask", str(lesion_slide), "Is there tumour?", "--profile", PROFILE, "-o", str(out)]
+    assert run([*asked, "--region", region]) == 2
+    assert said in capsys.readouterr().err
+    assert not out.exists()
