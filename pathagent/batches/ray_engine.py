@@ -161,8 +161,9 @@ class RayEngine:
                     logging_level=logging.ERROR,
                 )
             except (ConnectionError, RuntimeError, ValueError) as error:
+                where = self.address or os.environ.get("RAY_ADDRESS") or "this machine"
                 raise UserError(
-                    f"No Ray cluster answers at {self.address}: {error} Start one with: ray start --head"
+                    f"No Ray cluster answers at {where}: {error} Start one with: ray start --head"
                 ) from None
         try:
             yield ray
@@ -191,8 +192,7 @@ class RayEngine:
             if time.monotonic() > deadline:
                 raise UserError("The Ray cluster has no node with a CPU. Add one, and type the same again.")
             time.sleep(TICK_S)
-        node = max(room, key=lambda name: room[name], default="")
-        return node if room.get(node, 0) >= 1 else ""
+        return max(room, key=lambda name: room[name], default="")
 
     def _ended(self, running: dict[Any, _Given]) -> list[Any]:
         ready, _ = _ray().wait(list(running), timeout=TICK_S)
@@ -254,12 +254,12 @@ def _on(node: str) -> Any:
 
 
 def _room(running: dict[Any, _Given]) -> dict[str, float]:
-    """Living node → CPUs without a case of ours."""
+    """Living node → CPUs without a case of ours; nodes without a whole one are left out."""
     cpus = {n["NodeID"]: n["Resources"].get("CPU", 0.0) for n in _ray().nodes() if n["Alive"]}
     for given in running.values():
         if given.node in cpus:
             cpus[given.node] -= 1
-    return {node: free for node, free in cpus.items() if free > 0}
+    return {node: free for node, free in cpus.items() if free >= 1}
 
 
 def _answers(node: str) -> bool:

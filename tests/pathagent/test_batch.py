@@ -68,6 +68,24 @@ def test_reports_of_a_batch_are_those_of_single_runs(
     assert lines[0]["text"].startswith("Adenocarcinoma, grade 2.")
 
 
+def test_the_table_is_also_parquet_with_the_sentences_of_the_reports(
+    cases: list[BatchCase], tmp_path: Path
+) -> None:
+    from pyarrow import parquet
+
+    (tmp_path / "cut.tiff").write_bytes(Path(cases[0].slides[0].path).read_bytes()[:9000])
+    results = finished([cases[0], case("cut", tmp_path / "cut.tiff")], tmp_path / "out", settings=SETTINGS)
+    rows = parquet.read_table(tmp_path / "out/summary.parquet").to_pylist()
+    assert [(r["case"], r["state"], r["kind"]) for r in rows] == [
+        ("A", "done", ""),
+        ("cut", "failed", "damaged"),
+    ]
+    assert rows[0]["text"] == results["A"].text and "Adenocarcinoma" in rows[0]["text"]
+    assert [{k: str(v) for k, v in r.items() if k in ("case", "slides", "outcome")} for r in rows] == [
+        {k: r[k] for k in ("case", "outcome", "slides")} for r in table(tmp_path / "out")
+    ]
+
+
 def test_the_reference_never_reaches_a_worker(lesion_slide: Path, tmp_path: Path) -> None:
     engine = Inline()
     finished([case("A", lesion_slide, reference="secret")], tmp_path / "out", engine)
