@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathagent.reading_room.room import Room
     from pathagent.resources import Resources
 
+_BELIEF: Final = ("differential", "sufficiency", "outcome", "outcome_text")
 REGION_QUESTION: Final = "What is shown in this region?"
 _DRAFTS: Final = ("draft", "look")
 _CASES_WARM: Final = 2
@@ -99,7 +100,18 @@ class Executor:
                 self._room.set_state(session, run, "running")
             earlier = session.get(RunRow, run.begun_from) if run.begun_from else None
             report = Report.model_validate(earlier.report) if earlier else None
+            if earlier and report and earlier.kind == "region":
+                report = report.model_copy(update=self._belief_of_the_case(session, earlier))
         return run, row, report
+
+    def _belief_of_the_case(self, session: Session, region: RunRow) -> dict[str, Any]:
+        """What was believed before a question about a region, which shows nothing of the case as a whole."""
+        of_case = select(RunRow).where(RunRow.case_id == region.case_id, RunRow.ended.is_not(None))
+        found = session.scalars(of_case.where(RunRow.kind != "region").order_by(RunRow.ended.desc())).first()
+        if found is None:
+            return {"differential": (), "sufficiency": None}
+        report = Report.model_validate(found.report)
+        return {name: getattr(report, name) for name in _BELIEF}
 
     def _newest_ledger(self, session: Session, run: RunRow) -> str | None:
         """The run of the case, other than this, that ended last with a report: its evidence is the ledger."""

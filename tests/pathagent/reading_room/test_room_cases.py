@@ -67,6 +67,7 @@ def test_a_question_about_a_region_is_not_answered_from_the_rest_of_the_slide(wa
     anna.post(f"{API}/cases/{case}/questions", json={"question": "Is there tumour?"})
     answers = [run["answer"] for run in anna.settled(case)["runs"][-2:]]
     assert [a["text"] for a in answers] == ["no", "yes"]
+    assert [a["new_looks"] for a in answers] == [1, 0]
     assert answers[0]["differential"][0]["text"] == "no significant abnormality"
 
 
