@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathagent_tools.generators.studio import Studio
     from pathagent_tools.measure import StainMatrix
     from pathagent_tools.measure.extent import Extent
+    from pathagent_tools.measure.mitoses import MitosisDetector
     from pathagent_tools.slides import Quality, Slide, Tissue
     from pathagent_tools.vlm.profile import Profile
 
@@ -138,14 +139,35 @@ class OpenSlide:
         """Pixels of a region at its mpp, the caller's own to write to."""
         return self._tool("read_region", lambda: self.slide.read(region).copy(), region=region.model_dump())
 
-    def measure(self, region: Region) -> tuple[Measurement, ...]:
-        """Nuclei and tissue of one region, at 0.5 µm per px or the slide's own coarser resolution."""
+    def measure(self, region: Region, *, known: bool = False) -> tuple[Measurement, ...]:
+        """Nuclei and tissue of one region, at 0.5 µm per px or the slide's own coarser resolution.
+
+        known: the models of the profile know such tissue, so its mitotic figures are counted too.
+        """
         from pathagent_tools.measure import measure_region
 
         mpp = max(MEASURE_MPP, self.slide.mpp)
         pixels = self.slide.read(region.model_copy(update={"mpp": mpp}))
-        return self._tool(
+        measured = self._tool(
             "measure_region", lambda: measure_region(pixels, mpp, self.stain), region=region.model_dump()
+        )
+        detector = self._resources.mitosis_detector if known else None
+        if detector is None or not detector.reads(mpp):
+            return measured
+        count = self._tool("count_mitoses", lambda: detector.measure(pixels, mpp), region=region.model_dump())
+        return (*measured, count)
+
+    def mitoses(self, regions: Sequence[Region]) -> list[int] | None:
+        """Mitotic figures in each region; None where nothing counts them at this slide's resolution."""
+        detector = self._resources.mitosis_detector
+        mpp = max(MEASURE_MPP, self.slide.mpp)
+        if detector is None or not detector.reads(mpp):
+            return None
+        fields = (self.slide.read(r.model_copy(update={"mpp": mpp})) for r in regions)
+        return self._tool(
+            "count_mitoses",
+            lambda: [len(detector.find(pixels, mpp)) for pixels in fields],
+            regions=len(regions),
         )
 
     def _once(self, name: str, function: Callable[[], T]) -> T:
@@ -196,6 +218,15 @@ class Resources:
         from pathagent_tools.encoders.registry import load_encoder
 
         return load_encoder(self.profile.encoder)
+
+    @cached_property
+    def mitosis_detector(self) -> MitosisDetector | None:
+        """What counts mitotic figures; None where the profile names nothing. UserError on bad weights."""
+        if self.profile.mitoses is None:
+            return None
+        from pathagent_tools.measure.mitoses import MitosisDetector, detector_folder
+
+        return MitosisDetector.load(detector_folder(self.profile.mitoses))
 
     @cached_property
     def studio(self) -> Studio:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pathagent_eval.lesions import touches_lesion
 from pathagent_tools.core.geometry import Frozen
-from pathagent_tools.core.records import Evidence, Findings, Report
+from pathagent_tools.core.records import Claim, Evidence, Findings, Report
 from pathagent_tools.core.scoring.report import values
 from pathagent_tools.core.vocabulary import SLOTS
 
@@ -18,7 +18,7 @@ NORMAL = "no significant abnormality"
 
 
 class Grounding(Frozen):
-    """Of the supported claims that say something checkable: how many, and their cited looks."""
+    """Supported claims on what is seen that say something checkable: how many, and their cited looks."""
 
     claims: int = 0
     claims_shown: int = 0
@@ -28,11 +28,11 @@ class Grounding(Frozen):
 
 
 def ground(report: Report, phantom: Phantom, truth: PhantomTruth) -> Grounding:
-    """Every supported claim of the model beside the true findings of the looks that it cites."""
+    """Every supported claim on what is seen, the model's or code's, beside the truth of its looks."""
     by_id = {e.id: e for e in report.evidence}
     claims = claims_shown = looks = looks_shown = 0
     for claim in report.claims:
-        if claim.written_by != "model" or claim.verdict != "supported" or claim.section == "answer":
+        if not speaks_of_tissue(claim):
             continue
         said = statement(claim.text)
         if not said:
@@ -41,6 +41,11 @@ def ground(report: Report, phantom: Phantom, truth: PhantomTruth) -> Grounding:
         claims, claims_shown = claims + 1, claims_shown + any(shown)
         looks, looks_shown = looks + len(shown), looks_shown + sum(shown)
     return Grounding(claims=claims, claims_shown=claims_shown, looks=looks, looks_shown=looks_shown)
+
+
+def speaks_of_tissue(claim: Claim) -> bool:
+    """Whether a claim stands in a draft as something seen, whoever wrote it."""
+    return claim.verdict == "supported" and claim.section in ("diagnosis", "microscopy")
 
 
 def statement(text: str) -> dict[str, frozenset[str]]:

@@ -98,6 +98,14 @@ def generator(out: Out, recipe: Recipe = "generator", minutes: Minutes = None, t
     print(train(recipe, out, minutes=minutes, tiles=tiles))
 
 
+@app.command("mitoses")
+def mitoses(out: Out, recipe: Recipe = "mitoses", minutes: Minutes = None, tiles: Tiles = None) -> None:
+    """Train the mitosis detector; prints the folder of the model."""
+    from pathagent_finetune.mitosis_train import train
+
+    print(train(recipe, out, minutes=minutes, tiles=tiles))
+
+
 @app.command("generator-scores")
 def generator_scores(
     out: Annotated[Path, typer.Argument(help="Training folder of a generator, with its `model`.")],

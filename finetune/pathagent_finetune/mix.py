@@ -14,9 +14,15 @@ from typing import Any
 from pathagent_finetune.corpus import belief, examples, simulate
 from pathagent_finetune.corpus.example import Example
 from pathagent_finetune.corpus.questions import Question, draw_question
-from pathagent_finetune.corpus.verdicts import shows_topic, verify_answer_example, verify_example
+from pathagent_finetune.corpus.verdicts import (
+    family_of,
+    shows_topic,
+    verify_answer_example,
+    verify_example,
+)
 from pathagent_finetune.tilestore import TileStore
 from pathagent_tools.core.records import Evidence, Measurement
+from pathagent_tools.core.vocabulary import DIAGNOSES
 
 HINTS = (
     "irregular invasive glands",
@@ -55,7 +61,7 @@ TRIES, AMBIGUOUS_SEEDS, NARROW_SEEDS = 12, 1 << 48, 1 << 50
 _FIELD_MM2 = 0.192 * 0.192
 
 
-def _measured(truth: dict[str, Any], rng: Random) -> tuple[Measurement, ...]:
+def measured(truth: dict[str, Any], rng: Random) -> tuple[Measurement, ...]:
     """What nuclear segmentation would say of the tile: the truth with its usual error."""
     if not truth["nuclei"]:
         return ()
@@ -77,10 +83,40 @@ def tile_example(tile: int, store: TileStore, rng: Random) -> Example:
     return examples.slot_question_example(store.findings(tile), tile, rng)
 
 
-def describe_tile(tile: int, store: TileStore, rng: Random) -> Example:
-    """Describe a tile, with measurements of its nuclei in two of five."""
-    seen = _measured(store.truth[tile], rng) if rng.random() < 0.4 else ()
+def describe_tile(
+    tile: int, store: TileStore, rng: Random, *, figures: int | None = None, told: float = 0.4
+) -> Example:
+    """Describe a tile; a share `told` of them with the measurements of its nuclei, and `figures` counted."""
+    seen = measured(store.truth[tile], rng) if rng.random() < told else ()
+    seen += () if figures is None else (mitotic_figures(figures),)
     return examples.describe_example(store.findings(tile), tile, rng, measurements=seen)
+
+
+def verify_tile(
+    tile: int,
+    store: TileStore,
+    rng: Random,
+    *,
+    reword: float = 0.0,
+    answers: float = 0.4,
+    held_out: bool = False,
+) -> Example:
+    """A claim, or in a share `answers` an answer to a question, beside a look at a tile.
+
+    reword: share of the questions in the many wordings of `corpus.wordings`. held_out: in wordings that no
+    training uses.
+    """
+    findings = store.findings(tile)
+    if rng.random() >= answers:
+        return verify_example(findings, rng, tile=tile)
+    leading = family_of(findings) if rng.random() < 0.7 else rng.choice(list(DIAGNOSES))
+    question = draw_question(rng, diagnosis=leading, reword=reword, held_out=held_out)
+    return verify_answer_example(question, findings, rng, tile=tile)
+
+
+def mitotic_figures(count: int) -> Measurement:
+    """What the mitosis detector says of a field."""
+    return Measurement(name="mitotic_figures", label="mitotic figures", value=count, unit="1")
 
 
 def text_example(

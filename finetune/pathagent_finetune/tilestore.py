@@ -1,8 +1,9 @@
 """Phantom tiles on disk: rendered once by several processes, then read as memory maps.
 
 A store is a folder of shards. Each shard holds `images` [n, px, px, 3] uint8, `labels` [n, px, px]
-uint8 (classes of `phantom.classes`) and `truth.jsonl` (findings, fractions, nuclei, scanner). A shard
-is written under a temporary name and renamed, so an interrupted build goes on where it stopped.
+uint8 (classes of `phantom.classes`), `figures` [k, 3] float32 (tile of the shard, x, y in its px: the
+mitotic figures) and `truth.jsonl` (findings, fractions, nuclei, scanner). A shard is written under a
+temporary name and renamed, so an interrupted build goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -46,27 +47,41 @@ class TileSets(Frozen):
 
 @dataclass(frozen=True)
 class TileStore:
-    """All shards of one store as one list of tiles."""
+    """All shards of one store as one list of tiles. shrink: tiles are averaged by this factor when shown."""
 
     folder: Path
     images: list[NDArray[np.uint8]]
     labels: list[NDArray[np.uint8]]
     truth: list[dict[str, Any]]
+    shrink: int = 1
 
     def __len__(self) -> int:
         return len(self.truth)
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """[px, px, 3] uint8 RGB."""
-        return np.asarray(self.images[index // SHARD][index % SHARD])
+        from pathagent_tools.phantom.camera import shrink
+
+        full = np.asarray(self.images[index // SHARD][index % SHARD])
+        return full if self.shrink == 1 else shrink(np.ascontiguousarray(full), self.shrink)
 
     def label(self, index: int) -> NDArray[np.uint8]:
-        """[px, px] uint8, classes of the phantom."""
+        """[px, px] uint8, classes of the phantom; never shrunk."""
         return np.asarray(self.labels[index // SHARD][index % SHARD])
 
     def findings(self, index: int) -> Findings:
         """The tile's slots."""
         return Findings.model_validate(self.truth[index]["findings"])
+
+    def figures(self, index: int) -> NDArray[np.float32]:
+        """[k, 2]: (x, y) px of the tile's mitotic figures, as rendered. UserError where there are none."""
+        path = sorted(self.folder.glob("shard-*"))[index // SHARD] / "figures.npy"
+        if not path.is_file():
+            raise UserError(
+                f"{path.parent} was rendered without mitotic figures: delete it to render it again."
+            )
+        rows = np.load(path)
+        return np.asarray(rows[rows[:, 0] == index % SHARD, 1:])
 
     @property
     def digest(self) -> str:
@@ -84,11 +99,13 @@ def _render_shard(shard: int, *, folder: Path, first_seed: int, px: int, mpp: fl
     part.mkdir(parents=True)
     images = np.empty((SHARD, px, px, 3), np.uint8)
     labels = np.empty((SHARD, px, px), np.uint8)
+    figures = []
     with (part / "truth.jsonl").open("w") as out:
         for i in range(SHARD):
             seed = first_seed + shard * SHARD + i
             sample = sample_tile(seed, field_um=px * mpp, px=px, split=split)
             images[i], labels[i] = sample.image, sample.label_map
+            figures += [(i, x / mpp, y / mpp) for x, y in sample.figures_um]
             row = {
                 "seed": seed,
                 "findings": sample.findings.model_dump(),
@@ -102,6 +119,7 @@ def _render_shard(shard: int, *, folder: Path, first_seed: int, px: int, mpp: fl
             out.write(json.dumps(row) + "\n")
     np.save(part / "images.npy", images)
     np.save(part / "labels.npy", labels)
+    np.save(part / "figures.npy", np.array(figures, np.float32).reshape(-1, 3))
     try:
         part.replace(final)
     except OSError:

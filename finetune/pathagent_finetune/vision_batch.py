@@ -7,13 +7,15 @@ one product with the summed patch kernel. A test holds the two forwards equal.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def to_patches(images: NDArray[np.uint8], patch_px: int = 16) -> Tensor:
@@ -97,7 +99,7 @@ def augment(images: NDArray[np.uint8], rng: np.random.Generator, *, colour: floa
     return out, turns
 
 
-def turn(image: NDArray[np.uint8], quarter_turns: int, mirror: bool) -> NDArray[np.uint8]:
+def turn(image: NDArray[Scalar], quarter_turns: int, mirror: bool) -> NDArray[Scalar]:
     """The image or label map rotated by quarter turns, then mirrored left to right."""
     out = np.rot90(image, quarter_turns)
     return out[:, ::-1] if mirror else out

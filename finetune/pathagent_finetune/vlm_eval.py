@@ -13,6 +13,7 @@ import numpy as np
 from pathagent_finetune.architecture import VLMSize, save_checkpoint
 from pathagent_finetune.tilestore import TileStore
 from pathagent_tools.core.protocols import Image, VisionLanguageModel
+from pathagent_tools.core.records import Measurement
 from pathagent_tools.core.scoring.classes import balanced_accuracy
 from pathagent_tools.core.scoring.report import values
 from pathagent_tools.core.vocabulary import SLOTS
@@ -25,9 +26,20 @@ BLANK = 243
 Slots = dict[str, Any]
 
 
-def described(vlm: VisionLanguageModel, images: Sequence[Image], *, field_um: float) -> list[Slots]:
-    """The model's JSON for each tile."""
-    return [c.data for c in vlm.generate([roles.describe(image, field_um=field_um) for image in images])]
+def described(
+    vlm: VisionLanguageModel,
+    images: Sequence[Image],
+    *,
+    field_um: float,
+    measured: Sequence[Sequence[Measurement]] | None = None,
+) -> list[Slots]:
+    """The model's JSON for each tile, which it is told the measurements of where they are given."""
+    told = measured or [()] * len(images)
+    asked = [
+        roles.describe(image, field_um=field_um, measurements=m)
+        for image, m in zip(images, told, strict=True)
+    ]
+    return [c.data for c in vlm.generate(asked)]
 
 
 def in_training(
@@ -63,18 +75,24 @@ def slot_accuracy(truth: Sequence[Slots], answers: Sequence[Slots]) -> dict[str,
 
 
 def table(
-    vlm: VisionLanguageModel, store: TileStore, *, mpp: float, seed: int = 0, rounds: int = 500
+    vlm: VisionLanguageModel,
+    store: TileStore,
+    *,
+    mpp: float,
+    seed: int = 0,
+    rounds: int = 500,
+    measured: Sequence[Sequence[Measurement]] | None = None,
 ) -> dict[str, Any]:
     """Scores of a model on a store: its own, on a blank image, on another tile, and of the commonest answer.
 
     `gain` is macro accuracy above the blank image with a 95 % bootstrap interval over tiles; every tile
     is a world of its own. `sentence` says how often the facts of the sentences are true, and how often
-    the slots are where the sentence states them.
+    the slots are where the sentence states them. measured: what the model is told of each tile.
     """
     truth = [t["findings"] for t in store.truth]
     images = [np.array(store.image(i)) for i in range(len(store))]
     field_um = images[0].shape[0] * mpp
-    seen = described(vlm, images, field_um=field_um)
+    seen = described(vlm, images, field_um=field_um, measured=measured)
     blind = described(vlm, [blank_image(images[0].shape[0])], field_um=field_um) * len(store)
     common = {slot: Counter(t[slot] for t in truth).most_common(1)[0][0] for slot in SLOTS}
     rng = np.random.default_rng(seed)

@@ -62,7 +62,9 @@ def _measured(resources: Resources, look: Look) -> tuple[Measurement, ...]:
     if look.reading == "show":
         return ()
     opened = resources.slide(look.region.slide)
-    return with_notes(opened.measure(look.region), assumed=opened.slide.resolution_assumed)
+    return with_notes(
+        opened.measure(look.region, known=look.reading == "read"), assumed=opened.slide.resolution_assumed
+    )
 
 
 def _findings(call: ModelCall | None) -> Findings | None:

@@ -178,12 +178,14 @@ def provenance(resources: Resources, state: State) -> dict[str, Any]:
     asked = {"id": vlm.id, "revision": vlm.revision, "tile_px": vlm.tile_px, "tile_mpp": vlm.tile_mpp}
     calls: list[ModelCall] = state.get("calls", [])
     adapters = adapters_used(calls, resources.profile.vlm.adapters)
+    detector = resources.mitosis_detector if state["reading"] == "read" else None
     return {
         "pathagent": pathagent.__version__,
         "run": resources.run,
         "profile": resources.profile.name,
         "vlm": asked | ({"adapters": adapters} if adapters else {}),
         "encoder": {"id": encoder.id, "revision": encoder.revision},
+        **({"mitoses": {"id": detector.id, "revision": detector.revision}} if detector else {}),
         "prompts": {name: load(name).sha256 for name in names()},
         "seed": case.seed,
         "budget": case.budget.model_dump(),

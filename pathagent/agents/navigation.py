@@ -14,6 +14,7 @@ import numpy as np
 from pathagent.agents import candidates as places
 from pathagent.agents import simpler
 from pathagent.agents.coverage import place_of
+from pathagent.agents.mitoses import hot_spot
 from pathagent.resources import Resources
 from pathagent.state import DEFAULT_GOAL, Look, ModelCall, Reading, State, evidence_list, spent
 from pathagent_tools.core.geometry import Region, TileSpec
@@ -63,20 +64,30 @@ def navigation(resources: Resources, state: State) -> dict[str, Any]:
         return {"plan": plan, "candidates": [], "round": number, **stop}
     if case.navigation == "no-memory":
         state, looked = _forgetful(state), []
-    goal = goal_of(state)
+    return _by_agent(resources, state, slides, looked, number=number, count=count)
+
+
+def _by_agent(
+    resources: Resources,
+    state: State,
+    slides: Sequence[str],
+    looked: Sequence[Evidence],
+    *,
+    number: int,
+    count: int,
+) -> dict[str, Any]:
+    """Where mitoses are densest, once a lesion is known; then the quota, the model's choice and the rest."""
+    goal, known = goal_of(state), state["reading"] == "read"
+    hot = _hot_spots(resources, state, slides, looked)[:count] if number > 1 else []
+    plan = [_look(resources, state, i, *place, "quota") for i, place in enumerate(hot)]
+    count -= len(plan)
     searching = _searching(looked)
-    share = quota_size(count, searching=searching) if state["reading"] == "read" else count
-    offers = _offers(
-        resources,
-        slides,
-        looked,
-        goal=goal,
-        first=number == 1,
-        known=state["reading"] == "read",
-        quota=share,
-    )
-    if not offers:
-        return {"plan": [], "candidates": [], "stop": NOTHING_LEFT}
+    share = quota_size(count, searching=searching) if known else count
+    offers = _offers(resources, slides, looked, goal=goal, first=number == 1, known=known, quota=share)
+    offers = [o for o in offers if all(o.region.overlap(r) <= places.MAX_OVERLAP for r, _ in hot)]
+    if not count or not offers:
+        stop = {} if plan else {"stop": NOTHING_LEFT}
+        return {"plan": plan, "candidates": [], "round": number, **stop}
     offered = [places.candidate(o.pool, o.index, o.novelty, i + 1) for i, o in enumerate(_in_order(offers))]
     chosen, call = _choose(
         resources,
@@ -89,14 +100,22 @@ def navigation(resources: Resources, state: State) -> dict[str, Any]:
         quota=share,
         searching=searching or number == 1,
     )
-    return {
-        "plan": [
-            _look(resources, state, i, c.region, reason, by) for i, (c, reason, by) in enumerate(chosen)
-        ],
-        "candidates": offered,
-        "round": number,
-        "calls": [call] if call else [],
-    }
+    plan += [
+        _look(resources, state, len(hot) + i, c.region, reason, by)
+        for i, (c, reason, by) in enumerate(chosen)
+    ]
+    return {"plan": plan, "candidates": offered, "round": number, "calls": [call] if call else []}
+
+
+def _hot_spots(
+    resources: Resources, state: State, slides: Sequence[str], looked: Sequence[Evidence]
+) -> list[tuple[Region, str]]:
+    """Where mitoses are densest, a place a slide: for a report, or a question that is about them."""
+    about_them = state["case"].task == "report" or state.get("subject") == "mitoses"
+    if state["reading"] != "read" or not about_them:
+        return []
+    found = (hot_spot(resources, slide, looked) for slide in slides)
+    return [place for place in found if place]
 
 
 def _look(resources: Resources, state: State, number: int, region: Region, reason: str, by: ChosenBy) -> Look:

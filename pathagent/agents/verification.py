@@ -30,12 +30,8 @@ class _Check:
 
     @property
     def verdict(self) -> str:
-        """The model's verdict; where it names the same thing as said and as seen, that is support."""
-        data = self.call.data or {}
-        said, seen = (str(data.get(key, "")).strip().casefold() for key in ("said", "seen"))
-        if seen and seen in (said, *said.split(", ")):
-            return "supported"
-        return str(data.get("verdict", ""))
+        """The verdict on the claim by this look."""
+        return verdict_of(self.call.data)
 
     @property
     def words(self) -> str:
@@ -43,6 +39,17 @@ class _Check:
         return (
             f"{self.look.id} shows {str((self.call.data or {}).get('seen', '')).strip() or 'nothing of it'}"
         )
+
+
+def verdict_of(data: Mapping[str, Any] | None) -> str:
+    """The model's verdict; where it names the same thing as said and as seen, that is support.
+
+    data: what the model answered to `roles.verify`, None where it was unusable (no verdict).
+    """
+    said, seen = (str((data or {}).get(key, "")).strip().casefold() for key in ("said", "seen"))
+    if seen and seen in (said, *said.split(", ")):
+        return "supported"
+    return str((data or {}).get("verdict", ""))
 
 
 def verify(resources: Resources, state: State) -> dict[str, Any]:

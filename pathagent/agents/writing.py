@@ -13,6 +13,7 @@ from typing import Any, Final
 from pathagent.agents.asking import ask_question, slides_text
 from pathagent.agents.extent import extent_claims
 from pathagent.agents.measured import measured_answer
+from pathagent.agents.mitoses import about_mitoses, mitosis_claim
 from pathagent.agents.triage import refused_answer
 from pathagent.resources import Resources
 from pathagent.state import ModelCall, State, asked_about
@@ -38,13 +39,13 @@ def write(resources: Resources, state: State) -> dict[str, Any]:
         if state["case"].question and not state.get("refusal"):
             call = ask_question(resources, state, described, "answer")
             calls.append(call)
-            draft = _measured(call, state, described) or _answer_claim(call)
+            draft = _measured(call, state, described) or _answer_claim(call, state["case"].options)
             answer = str(draft["text"])
             drafts.append(draft)
         if state["case"].task == "report":
             call = _write(resources, state, described)
             calls.append(call)
-            drafts = [*_model_claims(call, state, described), *drafts]
+            drafts = [*_counted(_model_claims(call, state, described), state, described), *drafts]
     if state["case"].question and answer is None:
         answer = f"not answered: {state['outcome']}"
         drafts.append(_rule("answer", answer, verdict="unsupported", reason=state["outcome_text"]))
@@ -94,11 +95,11 @@ def _measured(call: ModelCall, state: State, described: Sequence[Evidence]) -> D
     return _rule("answer", found.text, _cites(found.evidence), verdict=found.verdict, reason=found.reason)
 
 
-def _answer_claim(call: ModelCall) -> Draft:
+def _answer_claim(call: ModelCall, options: Sequence[str]) -> Draft:
     data = call.data or {}
     state, text = str(data.get("class", "insufficient evidence")), str(data.get("answer", "")).strip()
     if state == "cannot be told from this slide":
-        text = text or NOT_ASSESSABLE
+        text = NOT_ASSESSABLE if options or not text else text
         return _model("answer", text, (), call.confidence, verdict="not assessable", reason=state)
     if state != "answered" or not text:
         text = "insufficient evidence"
@@ -120,6 +121,15 @@ def _model_claims(call: ModelCall, state: State, described: Sequence[Evidence]) 
     cited = _cites(i for _, cites in naming or sentences for i in cites)
     said = f"{leading.text[0].upper()}{leading.text[1:]}."
     return [_model("diagnosis", said, cited, leading.probability), *drafts]
+
+
+def _counted(drafts: list[Draft], state: State, described: Sequence[Evidence]) -> list[Draft]:
+    """The claims with mitoses as they were counted, where they were, in place of the model's impression."""
+    leading = next(iter(state.get("differential", [])), None)
+    claim = mitosis_claim(described, leading, state["slides"]) if leading else None
+    if claim is None:
+        return drafts
+    return [*(d for d in drafts if not about_mitoses(d["text"])), claim]
 
 
 def _microscopy(

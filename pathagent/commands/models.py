@@ -87,7 +87,18 @@ def profile_rows() -> list[Row]:
 
 def _rows(profile: Profile) -> list[Row]:
     """What the card beside the weights says of each model, else what the profile says."""
-    return [_encoder_row(profile), _vlm_row(profile)]
+    detector = [] if profile.mitoses is None else [_detector_row(profile)]
+    return [_encoder_row(profile), _vlm_row(profile), *detector]
+
+
+def _detector_row(profile: Profile) -> Row:
+    from pathagent_tools.measure.mitoses import WEIGHTS, detector_folder
+
+    folder = detector_folder(profile.mitoses or "embedded")
+    return _row(
+        profile, "mitoses", _card(folder), model=str(profile.mitoses), licence="see its card",
+        present=(folder / WEIGHTS).is_file(),
+    )  # fmt: skip
 
 
 def _encoder_row(profile: Profile) -> Row:

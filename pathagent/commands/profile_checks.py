@@ -21,6 +21,8 @@ def profile_checks(profile: Profile) -> Iterator[Check]:
     """The checks that hold for this profile alone, in the order in which a user would mend them."""
     spec = profile.vlm
     yield _encoder(profile)
+    if profile.mitoses is not None:
+        yield _detector(profile.mitoses)
     if spec.backend == "openai":
         yield _server(profile)
         return
@@ -44,6 +46,16 @@ def _encoder(profile: Profile) -> Check:
     if (EMBEDDED_FOLDER / WEIGHTS).is_file():
         return Check("encoder", "ok", "embedded")
     return Check("encoder", "missing", "embedded, without weights", "pathagent finetune encoder -o DIR")
+
+
+def _detector(named: Path | str) -> Check:
+    from pathagent_tools.measure.mitoses import MitosisDetector, detector_folder
+
+    try:
+        detector = MitosisDetector.load(detector_folder(named))
+    except UserError as error:
+        return Check("mitosis detector", "missing", str(error))
+    return Check("mitosis detector", "ok", f"{detector.id}, reads {detector.config.mpp:g} µm per px")
 
 
 def _weights(spec: VLMSpec) -> Iterator[Check]:

@@ -7,6 +7,7 @@ import pytest
 
 import pathagent_prompts
 from pathagent_tools.core.protocols import ModelRequest
+from pathagent_tools.core.records import Measurement
 from pathagent_tools.vlm import roles
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
@@ -74,3 +75,16 @@ def test_every_field_of_every_answer_is_bounded(request_: ModelRequest) -> None:
 def test_a_missing_variable_is_an_error() -> None:
     with pytest.raises(pathagent_prompts.PromptError, match="takes"):
         pathagent_prompts.load("judge").render(question="?")
+
+
+def test_a_question_with_options_is_answered_by_one_of_them_or_by_saying_that_none_fits() -> None:
+    asked = roles.answer("S1", "none", "Which?", "E1 stroma", ["E1"], options=("adenoma", "stroma"))
+    allowed = asked.schema["properties"]["answer"]["enum"]
+    assert allowed == ["adenoma", "stroma", "none of these", "not assessable from this material"]
+    free = roles.answer("S1", "none", "Which?", "E1 stroma", ["E1"])
+    assert "enum" not in free.schema["properties"]["answer"]
+
+
+def test_what_was_counted_is_told_with_the_other_measurements() -> None:
+    count = Measurement(name="mitotic_figures", label="Mitotic figures", value=3, unit="1")
+    assert "Measured: mitotic figures 3." in roles.describe(IMAGE, field_um=192, measurements=[count]).user

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pathagent.batches.work import report_text
 from pathagent_eval.bench.cached_looks import Cached, cached
+from pathagent_eval.grounding import speaks_of_tissue
 from pathagent_eval.perturbation import perturbed, places, questions_of
 from pathagent_eval.questions import BAIT
 from pathagent_eval.reports import Planned, make_case, models
@@ -107,7 +108,7 @@ def _draft(report: Report, seconds: float) -> dict[str, Any]:
         "claims": [
             {"text": c.text, "looks": [boxes[i] for i in c.evidence if i in boxes]}
             for c in report.claims
-            if c.written_by == "model" and c.verdict == "supported" and c.section != "answer"
+            if speaks_of_tissue(c)
         ],
     }
 

@@ -43,13 +43,15 @@ def verify_example(findings: Findings, rng: Random, *, tile: int | None = None) 
     return _example(claim, said, seen, findings, place, rng, tile)
 
 
-def verify_answer_example(question: Question, findings: Findings, rng: Random) -> Example:
+def verify_answer_example(
+    question: Question, findings: Findings, rng: Random, *, tile: int | None = None
+) -> Example:
     """`question answer` on one look: right for that look, or not."""
     place = rng.choice(simulate.PLACES)
     judged = _on_answer(question, findings, place, rng)
     if judged is None:
-        return verify_example(findings, rng)
-    return _example(*judged, findings, place, rng, None)
+        return verify_example(findings, rng, tile=tile)
+    return _example(*judged, findings, place, rng, tile)
 
 
 def _example(

@@ -19,7 +19,7 @@ class ModelCard(Frozen):
 
     id: str
     version: str
-    kind: Literal["encoder", "vlm", "vlm-adapter", "generator", "slide-head"]
+    kind: Literal["encoder", "vlm", "vlm-adapter", "generator", "slide-head", "detector"]
     files: dict[str, str] = Field(description="file name → sha256")
     trained_on: dict[str, Any] = Field(description="recipe, data digests, phantom_version, stages")
     licence_weights: str

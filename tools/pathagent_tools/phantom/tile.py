@@ -15,7 +15,7 @@ from pathagent_tools.core.vocabulary import DIAGNOSES
 from pathagent_tools.phantom import classes as k
 from pathagent_tools.phantom.artifacts import Artifact, ArtifactKind, coverage, draw_artifact, window_points
 from pathagent_tools.phantom.camera import jpeg_round_trip, photograph, shrink
-from pathagent_tools.phantom.cells import AREA, CLASS
+from pathagent_tools.phantom.cells import AREA, CLASS, MITOSIS, X, Y
 from pathagent_tools.phantom.findings import class_fractions, findings_of
 from pathagent_tools.phantom.plan import PLAN_CELL_UM, Plan, mitoses, parameters
 from pathagent_tools.phantom.stain import SCANNERS_HELD_OUT, SCANNERS_TRAIN, draw_stain
@@ -50,7 +50,8 @@ class TileSample:
 
     `label_map` [px, px] uint8 by `classes.CLASSES`; `class_fractions` by tissue word; nuclei in the tile:
     `nuclei` all, `epithelial_area_um2` mean and `pleomorphism` (sd/mean of area) of epithelial or tumour
-    nuclei (0 where there are none), `mitoses`. `meta`: diagnosis family, grade, themes, artifact cover.
+    nuclei (0 where there are none), `mitoses` and `figures_um` [mitoses, 2], their centres (x, y) in µm
+    from the tile's corner. `meta`: diagnosis family, grade, themes, artifact cover.
     """
 
     image: NDArray[np.uint8]
@@ -61,6 +62,7 @@ class TileSample:
     epithelial_area_um2: float
     pleomorphism: float
     mitoses: int
+    figures_um: NDArray[np.float64]
     scanner: str
     meta: dict[str, Any]
 
@@ -111,6 +113,7 @@ def sample_tile(
         epithelial_area_um2=mean,
         pleomorphism=float(areas.std() / mean) if areas.size else 0.0,
         mitoses=mitoses(nuclei),
+        figures_um=nuclei[nuclei[:, MITOSIS] > 0][:, [X, Y]],
         scanner=scanner.name,
         meta={"family": plan.family, "grade": plan.grade, "theme": theme, "artifacts": cover, "seed": seed},
     )

@@ -56,6 +56,9 @@ class Profile(Frozen):
     encoder: str
     vlm: VLMSpec
     domain: Literal["phantom", "open"]
+    mitoses: Path | Literal["embedded"] | None = Field(
+        default=None, description="what counts mitotic figures: a folder, or the detector that ships"
+    )
 
 
 def profile_names() -> list[str]:
@@ -86,7 +89,10 @@ def load_profile(name: str) -> Profile:
         raise UserError(f"The profile {name} is not valid: {place}: {first['msg']}.") from None
     except yaml.YAMLError as error:
         raise UserError(f"The profile {name} is not valid: {str(error).splitlines()[0]}") from None
-    return found.model_copy(update={"vlm": _anchored(found.vlm, path.parent)})
+    update: dict[str, object] = {"vlm": _anchored(found.vlm, path.parent)}
+    if isinstance(found.mitoses, Path):
+        update["mitoses"] = (path.parent / found.mitoses.expanduser()).resolve()
+    return found.model_copy(update=update)
 
 
 def _anchored(spec: VLMSpec, folder: Path) -> VLMSpec:

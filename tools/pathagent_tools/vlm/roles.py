@@ -13,7 +13,7 @@ from typing import Any
 from pathagent_prompts import load
 from pathagent_tools.core.protocols import Image, ModelRequest, Role
 from pathagent_tools.core.records import Evidence, Hypothesis, Measurement
-from pathagent_tools.core.vocabulary import SLOTS
+from pathagent_tools.core.vocabulary import NOT_ASSESSABLE, SLOTS
 
 LEDGER_LINES = 16
 """A model reads at most this many ledger lines; `ledger_text` keeps the most telling ones."""
@@ -71,13 +71,15 @@ def one_line(text: str | None, limit: int = 400) -> str:
 
 
 def measurements_text(measurements: Sequence[Measurement]) -> str:
-    """`nuclei 2310 per mm2, nuclear area 48 um2`, or `nothing`."""
+    """`nuclei 2310 per mm2, nuclear area 48 um2, mitotic figures 2`, or `nothing`."""
     by_name = {m.name: m.value for m in measurements}
     parts = []
     if "nuclei_per_mm2" in by_name:
         parts.append(f"nuclei {round(by_name['nuclei_per_mm2'], -1):.0f} per mm2")
     if "nuclear_area" in by_name:
         parts.append(f"nuclear area {by_name['nuclear_area']:.0f} um2")
+    if "mitotic_figures" in by_name:
+        parts.append(f"mitotic figures {by_name['mitotic_figures']:.0f}")
     return ", ".join(parts) or "nothing"
 
 
@@ -177,6 +179,8 @@ def verify(claim: str, look: str, images: Sequence[Image] = ()) -> ModelRequest:
     return _request("verify", schema, images, 60, claim=one_line(claim), look=look)
 
 
+NONE_FITS = "none of these"
+"""The answer to a question whose options all do not fit."""
 ANSWER_CLASSES = ("answered", "cannot be told from this slide", "insufficient evidence")
 
 
@@ -192,13 +196,15 @@ def answer(
 ) -> ModelRequest:
     """A short answer with its class and the evidence that it rests on.
 
-    The model first names what is asked about and what the evidence shows of it.
+    The model first names what is asked about and what the evidence shows of it. Where options are given the
+    answer is one of them, or says that none fits or that the slide cannot tell.
     """
+    words = {"enum": list(dict.fromkeys((*options, NONE_FITS, NOT_ASSESSABLE)))} if options else _text(160)
     schema = _object(
         about=_text(60),
         seen=_text(120),
         **{"class": {"enum": list(ANSWER_CLASSES)}},
-        answer=_text(160),
+        answer=words,
         cites=_ids(ids, 0, 4),
     )
     return _request(

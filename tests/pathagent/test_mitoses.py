@@ -1,0 +1,124 @@
+"""Mitoses in a report: counted where they are densest, said by code, cited where they were counted."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from report_cases import evidence, findings
+
+from pathagent.agents import candidates as places
+from pathagent.agents.candidates import Pool
+from pathagent.agents.mitoses import about_mitoses, counted, hot_spot, mitosis_claim
+from pathagent_tools.core.geometry import Region
+from pathagent_tools.core.records import Evidence, Hypothesis, Measurement, SlideRecord
+
+STROMA = findings(tissue="stroma", architecture="none")
+TUMOUR = Hypothesis(diagnosis="adenocarcinoma", grade="grade 2", probability=0.9)
+NORMAL = Hypothesis(diagnosis="no significant abnormality", probability=0.9)
+
+
+def look(number: int, figures: int | None, **more: Any) -> Evidence:
+    found = evidence(number, **more)
+    region = found.region.model_copy(update={"width": 384, "height": 384})
+    count = Measurement(name="mitotic_figures", label="Mitotic figures", value=figures or 0, unit="1")
+    measured = () if figures is None else (count,)
+    return found.model_copy(update={"region": region, "measurements": measured})
+
+
+def slides() -> dict[str, SlideRecord]:
+    return {"S1": SlideRecord.model_construct(id="S1", mpp=0.5)}
+
+
+def claim(looks: list[Evidence], leading: Hypothesis = TUMOUR) -> dict[str, Any] | None:
+    return mitosis_claim(looks, leading, slides())
+
+
+def test_the_densest_field_of_the_lesion_is_said_and_cited() -> None:
+    said = claim([look(1, 1), look(2, 4), look(3, 9, findings=STROMA)])
+    assert said is not None
+    assert (
+        said["text"] == "Mitoses are many: up to 4 in a field of 0.037 mm² (2 fields of the lesion counted)."
+    )
+    assert (said["evidence"], said["written_by"]) == (("E2",), "rule")
+
+
+def test_where_no_field_has_any_the_claim_says_how_many_were_counted() -> None:
+    said = claim([look(i, 0) for i in range(1, 7)])
+    assert said is not None
+    assert said["text"] == "No mitoses are counted in 6 fields of the lesion."
+    assert said["evidence"] == ("E1", "E2", "E3", "E4")
+
+
+def test_of_another_diagnosis_every_counted_field_counts() -> None:
+    said = claim([look(1, 0, findings=STROMA), look(2, None, findings=STROMA)], NORMAL)
+    assert said is not None
+    assert said["text"] == "No mitoses are counted in 1 field."
+
+
+def test_nothing_is_said_where_nothing_was_counted() -> None:
+    assert claim([look(1, None)]) is None
+    assert counted(look(1, None)) == 0
+
+
+def test_a_sentence_that_says_more_than_mitoses_is_kept() -> None:
+    assert about_mitoses("Few mitoses are seen.")
+    assert not about_mitoses("Solid nests of high nuclear grade with many mitoses.")
+    assert not about_mitoses("Other fields show stroma.")
+
+
+class Counting:
+    """Resources of one slide with four fields in a row: the first two and the last are like each other."""
+
+    vlm = SimpleNamespace(tile_px=192, tile_mpp=1.0)
+
+    def __init__(self, figures: list[int] | None) -> None:
+        self.figures, self.asked = figures, [0]
+
+    def slide(self, slide_id: str) -> Any:
+        def mitoses(regions: list[Region]) -> list[int] | None:
+            self.asked = [r.x // 1000 for r in regions]
+            return None if self.figures is None else [self.figures[i] for i in self.asked]
+
+        return SimpleNamespace(mitoses=mitoses)
+
+
+def pool(*_: Any, **__: Any) -> Pool:
+    like, other = [1.0, 0.0], [0.0, 1.0]
+    flat = np.zeros(4)
+    return Pool(
+        regions=[Region(slide="S1", x=1000 * i, y=0, width=384, height=384, mpp=1.0) for i in range(4)],
+        vectors=np.array([like, like, other, like], np.float32),
+        anomaly=flat, relevance=flat, hints=[""] * 4, suspicion=flat, pieces=np.zeros(4, np.intp),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def four_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "make_pool", pool)
+
+
+def at(number: int, place: int, figures: int, **more: Any) -> Evidence:
+    found = look(number, figures, **more)
+    return found.model_copy(update={"region": found.region.model_copy(update={"x": 1000 * place, "y": 0})})
+
+
+@pytest.mark.usefixtures("four_fields")
+def test_the_field_with_most_figures_among_those_like_the_lesion_is_looked_at() -> None:
+    slide = Counting([0, 2, 9, 5])
+    found = hot_spot(slide, "S1", [at(1, 0, 1)])  # type: ignore[arg-type]
+    assert found is not None
+    assert (found[0].x, found[1]) == (3000, "most mitotic figures (5) of 2 fields like the lesion")
+    assert sorted(slide.asked) == [1, 3]
+
+
+@pytest.mark.usefixtures("four_fields")
+def test_nothing_is_offered_without_a_lesion_without_a_counter_or_a_second_time() -> None:
+    many = Counting([0, 2, 9, 5])
+    seen = at(2, 3, 5).model_copy(update={"reason": "most mitotic figures (5) of 2 fields like the lesion"})
+    assert hot_spot(many, "S1", [at(1, 0, 1, findings=STROMA)]) is None  # type: ignore[arg-type]
+    assert hot_spot(many, "S1", [at(1, 0, 1), seen]) is None  # type: ignore[arg-type]
+    assert hot_spot(many, "S1", [at(1, 0, 7)]) is None  # type: ignore[arg-type]
+    assert hot_spot(Counting(None), "S1", [at(1, 0, 1)]) is None  # type: ignore[arg-type]
