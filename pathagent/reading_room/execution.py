@@ -170,7 +170,7 @@ class Executor:
 
     def _keep(self, run: RunRow, event: Event) -> None:
         with self._room.writing() as session:
-            body = event.model_dump(mode="json", exclude={"kind"})
+            body = event.model_dump(mode="json", exclude={"kind", "out"})
             self._room.add_event(session, run.case_id, run.id, event.kind, body)
 
     def _end(self, run_id: str, report: Report, decided: Review | None, known: set[str]) -> None:

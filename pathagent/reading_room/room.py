@@ -15,10 +15,12 @@ from pathagent.reading_room import audit, uploads
 from pathagent.reading_room.database import Database, sqlite_url
 from pathagent.reading_room.library import Library
 from pathagent.reading_room.models import Models
+from pathagent.reading_room.naming import shortened
 from pathagent.reading_room.sessions import Patience, Sessions
 from pathagent.reading_room.settings import RoomSettings
 from pathagent.reading_room.tables import EventRow, RunRow
 from pathagent.reading_room.tiles import TileCache
+from pathagent.runs import cache_dir
 from pathagent_tools.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,6 +58,11 @@ class Room:
     def case_folder(self, case_id: str) -> Path:
         """Where the files of a case lie."""
         return self.settings.data / "cases" / case_id
+
+    def told(self, text: str) -> str:
+        """The text as a reader may hear it: slides by their names, the server's folders by their last."""
+        folders = (self.settings.data, cache_dir(), *self.library.folders)
+        return shortened(self.library.told(text), folders)
 
     def add_event(self, session: Session, case_id: str, run_id: str, kind: str, body: dict[str, Any]) -> None:
         """Append an event; whoever follows the case is told once the session is committed."""
