@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from pathagent.reading_room import cases
+from pathagent.reading_room import cases, comparing
 from pathagent.reading_room.access import TheRoom, known_reader, room_of
 from pathagent.reading_room.uploads import SUFFIXES
 from pathagent.reading_room.users import has_users
@@ -28,7 +28,9 @@ def case_list(request: Request, room: TheRoom) -> Response:
 @router.get("/settings")
 def settings(request: Request, room: TheRoom) -> Response:
     """What stands behind each role."""
-    return _page(request, "settings", roles=room.models.described(), profile=room.models.profile)
+    roles = room.models.described()
+    beside = comparing.described(room.settings)
+    return _page(request, "settings", roles=roles, profile=room.models.profile, beside=beside)
 
 
 @router.get("/cases/{case_id}")

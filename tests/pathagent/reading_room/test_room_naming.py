@@ -34,7 +34,7 @@ def shelf(tmp_path, slide_folder):
 
 
 def test_a_refusal_names_the_slide_and_no_folder(shelf):
-    _, anna, folder = shelf
+    _, anna, _ = shelf
     for name, slide_id in anna.slides().items():
         said = [
             anna.post(f"{API}/cases", json={"slides": [slide_id]}),
