@@ -41,7 +41,8 @@ def case(request: Request, case_id: str, room: TheRoom) -> Response:
         return sign_in(request)
     with room.database.reading() as session:
         row = cases.find_case(session, reader.user, case_id)
-        shareable = row is not None and row.owner_id == reader.user.id and has_users(session)
+        own = row is not None and row.owner_id == reader.user.id
+        shareable = own and has_users(session)
     if row is None:
         raise HTTPException(404, "There is no such case.")
     said = {
@@ -50,7 +51,7 @@ def case(request: Request, case_id: str, room: TheRoom) -> Response:
         "verdicts": words.VERDICTS,
         "slots": words.SLOT_LABELS,
     }
-    return _page(request, "case", case=row, words=said, shareable=shareable)
+    return _page(request, "case", case=row, words=said, own=own, shareable=shareable)
 
 
 def sign_in(request: Request, said: str = "") -> Response:
