@@ -63,7 +63,7 @@ def test_a_key_is_added_to_an_open_case_on_its_page(watched, server):
         page.get_by_role("button", name="Open the slide").click()
         page.wait_for_url("**/cases/*")
     page.get_by_role("button", name="Patient’s key…").click()
-    page.get_by_label("Key", exact=False).last.fill("Study 13, patient 8")
+    page.locator("#tying-key").fill("Study 13, patient 8")
     page.get_by_role("button", name="Add the key").click()
     expect(page.locator("#timeline > li")).to_have_count(2)
     expect(page.get_by_role("button", name="Patient’s key…")).to_be_hidden()
