@@ -75,7 +75,7 @@ def serve_room(settings: RoomSettings, *, say: Say, emit: Say, models: Models | 
 
 def _listening(settings: RoomSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # With the protocol named, asyncio switches Nagle's algorithm off; else each answer waits 40 ms for an ACK.
+    # With its protocol named, asyncio turns Nagle's algorithm off; else each answer waits 40 ms for an ACK.
     found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
