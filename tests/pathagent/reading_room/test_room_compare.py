@@ -4,7 +4,7 @@ import io
 
 import docx
 import pytest
-from rooms import API, PASSWORD, opened_room, visitors
+from rooms import API, CRITERION, PASSWORD, opened_room, visitors
 from stand_ins import ColourEncoder, LookingModel, gone_after
 
 from pathagent.case_search import index_cases
@@ -12,8 +12,6 @@ from pathagent.cli import run
 from pathagent.reading_room.users import add_user
 from pathagent_tools.core.compare import NOT_EVIDENCE
 from pathagent_tools.core.errors import UserError
-
-CRITERION = "Irregular glands that invade the stroma are required."
 
 
 class OtherEncoder(ColourEncoder):
