@@ -112,7 +112,7 @@ def _report(job: Job, shared: SlideEncoder | None) -> CaseResult:
     return _done(job, outcome=draft.outcome, diagnosis=leading, reason=why, text=report_text(draft))
 
 
-def _beside(job: Job, encoder: SlideEncoder) -> dict[str, str]:
+def _beside(job: Job, encoder: SlideEncoder) -> dict[str, Any]:
     """The folders that drafts are compared with. ModelsMissingError where none can be: an index of another
     encoder, or a folder that has changed since the batch began."""
     from pathagent.agents.comparison import compare_with
@@ -120,7 +120,7 @@ def _beside(job: Job, encoder: SlideEncoder) -> dict[str, str]:
 
     given = job.settings.compare
     found = {"knowledge": given.knowledge, "cases": given.index}
-    wanted = {name: folder for name, folder in found.items() if folder}
+    wanted: dict[str, Any] = {name: folder for name, folder in found.items() if folder}
     try:
         if compare_with(wanted.get("knowledge"), wanted.get("cases")) != given:
             told = " or ".join(wanted.values())

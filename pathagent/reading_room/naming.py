@@ -22,5 +22,5 @@ def shortened(text: str, folders: Iterable[Path]) -> str:
     """The text with each folder by its last name: `/srv/data/cases/1` → `data/cases/1`."""
     known = {str(spelt): spelt.name for f in folders for spelt in (f, f.resolve()) if spelt.name}
     for folder in sorted(known, key=len, reverse=True):
-        text = re.sub(rf"{re.escape(folder)}(?!\w)", lambda _, name=known[folder]: name, text)
+        text = known[folder].join(re.split(rf"{re.escape(folder)}(?!\w)", text))
     return text
