@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import pytest
 from rooms import API
@@ -33,8 +34,6 @@ def reader(undecided):
 
 
 def wait(reader, case):
-    import time
-
     for _ in range(1200):
         view = reader.get(f"{API}/cases/{case}").json()
         if view["state"] != "at work":
