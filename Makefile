@@ -12,7 +12,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 TOKENIZERS
 PYTEST := $(ONE_THREAD) .venv/bin/python -m pytest -rs
 WORKERS ?= 2
 
-.PHONY: setup demo test test-long test-browser test-vllm check format bench bench-batch bench-generators bench-slides bench-vlm build clean
+.PHONY: setup demo test test-long test-browser test-vllm check format bench bench-batch bench-generators bench-page bench-slides bench-vlm build clean
 
 setup: .venv/.synced
 
@@ -60,6 +60,10 @@ bench: setup
 
 bench-batch: setup
 	.venv/bin/python tests/bench/batch_bench.py
+
+# QUESTIONS=200 asks as many of one case, for the memory of the server.
+bench-page: setup
+	.venv/bin/python tests/bench/page_bench.py --questions $(or $(QUESTIONS),30)
 
 bench-slides: setup
 	$(ONE_THREAD) .venv/bin/python tests/bench/slides_bench.py

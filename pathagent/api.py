@@ -74,7 +74,7 @@ def ask(
     question: str,
     *,
     options: Sequence[str] = (),
-    region: Sequence[int] | None = None,
+    region: str | Sequence[int] | None = None,
     notes: str | None = None,
     profile: str = "embedded",
     mpp: float | None = None,
@@ -92,9 +92,9 @@ def ask(
     """Ask one question of a slide (or case). `report.answer` holds the answer, its claim the evidence.
 
     options: the answers to choose from, where the question is a multiple choice. region: (x, y, width,
-    height) in level-0 px of the (first) slide; nothing else is looked at, and at most six fields of it. What
-    H&E cannot show is answered "not assessable from this material", whoever asks. Other arguments and
-    errors: `draft_report`.
+    height) in level-0 px of the first slide, or "S2:x,y,width,height" of the second; nothing else is looked
+    at, and at most six fields of it. What H&E cannot show is answered "not assessable from this material",
+    whoever asks. Other arguments and errors: `draft_report`.
     """
     arguments: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("slide", "progress")}
     if not question.strip():
@@ -220,12 +220,13 @@ def _events(
     options: Sequence[str] = (),
     knowledge: str | Path | None = None,
     cases: str | Path | None = None,
-    region: Sequence[int] | None = None,
+    region: str | Sequence[int] | None = None,
     **asked: Any,
 ) -> Iterator[Event]:
     from pathagent import followups
     from pathagent.agents.comparison import compare_with, open_index
     from pathagent.agents.simpler import check_navigation
+    from pathagent.asked_region import asked_region
     from pathagent.drafting import draft
     from pathagent.rules.synoptic import specimen_of
     from pathagent.runs import RunRecord
@@ -245,6 +246,7 @@ def _events(
         **asked,
     )
     check_navigation(case)
+    where = None if region is None else asked_region(region, case.slides)
     with _resources(
         case, profile, vlm=vlm, encoder=encoder, vlm_url=vlm_url, vlm_model=vlm_model
     ) as resources:
@@ -255,8 +257,9 @@ def _events(
         )
         case = resources.case = case.model_copy(update={"slides": known})
         begin = None
-        if region is not None:
-            drawn = followups.drawn_on(resources.slide("S1").slide, "S1", region)
+        if where is not None:
+            name, box = where
+            drawn = followups.drawn_on(resources.slide(name).slide, name, box)
             resources.case, begin = followups.only_at(resources, drawn), followups.look_at(drawn, None)
         record = RunRecord(
             case=resources.case,

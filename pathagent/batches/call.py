@@ -33,6 +33,8 @@ def batch(
     planned: Planned | None = None,
     engine: Engine | Literal["local", "ray"] = "local",
     encoders: int = 0,
+    knowledge: str | Path | None = None,
+    cases: str | Path | None = None,
 ) -> Iterator[CaseResult]:
     """Run many cases, each into `out/cases/NAME`; yields a result as each case ends.
 
@@ -42,12 +44,14 @@ def batch(
     timeout_s: of one case. shard: `i/n`, every n-th case. retry_failed: run failed cases again.
     planned: told once what is left to do. vlm_url: several addresses by comma share the cases out. engine:
     'local' processes, 'ray' (a cluster: RAY_ADDRESS, else one on this machine), or an Engine of your own.
-    encoders: with Ray, actors that encode for all workers.
+    encoders: with Ray, actors that encode for all workers. knowledge, cases: folder of written criteria and
+    case index that each draft is shown beside, as for `draft_report`.
 
     The same call goes on where an earlier one was stopped, and runs nothing twice that is done. A case that
     fails is a result with `state == "failed"`, its `kind` and its `reason`. Input is checked before this
     returns: raises UserError. While running: ModelUnavailableError where a model server went away.
     """
+    from pathagent.agents.comparison import compare_with
     from pathagent_tools.vlm.profile import load_profile
     from pathagent_tools.vlm.weights import models_digest
 
@@ -55,10 +59,12 @@ def batch(
         raise UserError(f"Unknown stages {stages!r}. Known: {'; '.join(get_args(Stages))}.")
     if workers < 1:
         raise UserError(f"A batch needs at least one worker, not {workers}. Type for example --workers 2.")
+    if stages != "all" and (knowledge is not None or cases is not None):
+        raise UserError("Only reports are compared with something: leave --stages out, or the folders.")
     models = models_digest(load_profile(profile))
-    cases = read_manifest(manifest)
+    found = read_manifest(manifest)
     if shard:
-        shard_of(cases, shard)
+        shard_of(found, shard)
     settings = Settings(
         stages=stages,
         profile=str(Path(profile).resolve()) if profile.endswith((".yaml", ".yml")) else profile,
@@ -67,13 +73,14 @@ def batch(
         vlm_model=vlm_model,
         budget=budget or Budget(),
         seed=seed,
+        compare=compare_with(knowledge, cases),
     )
     folder = Path(out).absolute()
     check_out(folder, force=force)
     if isinstance(engine, str):
         engine = make_engine(engine, workers, timeout_s, encoders)
     return run_batch(
-        cases,
+        found,
         settings,
         folder,
         engine,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from pathagent.budget import Budget
+from pathagent.state import CompareWith
 from pathagent_tools.core.files import canonical_json, sha256_bytes
 from pathagent_tools.core.geometry import Frozen
 
@@ -47,6 +48,14 @@ class Settings(Frozen):
     vlm_model: str | None = None
     budget: Budget = Budget()
     seed: int = 0
+    compare: CompareWith = CompareWith()
+
+    def deciding(self) -> dict[str, Any]:
+        """All that decides a result. What is compared with counts by its bytes, not by its place."""
+        decides = self.model_dump(mode="json", exclude={"compare"})
+        if self.compare != CompareWith():
+            decides["compare"] = [self.compare.knowledge_digest, self.compare.index_digest]
+        return decides
 
 
 class Job(Frozen):
@@ -70,7 +79,7 @@ class Job(Frozen):
             path = Path(slide.path)
             stat = path.stat() if path.exists() else None
             files.append([slide.path, slide.mpp, stat and stat.st_size, stat and stat.st_mtime_ns])
-        decides = [self.case.history, self.case.specimen, self.settings.model_dump(mode="json"), files]
+        decides = [self.case.history, self.case.specimen, self.settings.deciding(), files]
         return sha256_bytes(canonical_json(decides).encode())[:32]
 
 

@@ -41,7 +41,7 @@ class JobTable:
     def begin(self, settings: Settings) -> None:
         """Keep the settings, or compare with those kept. UserError naming each that differs."""
         kept = dict(self._db.execute("SELECT name, value FROM settings").fetchall())
-        now = {k: canonical_json(v) for k, v in settings.model_dump(mode="json").items()}
+        now = {k: canonical_json(v) for k, v in ({"compare": None} | settings.deciding()).items()}
         differs = [f"{k} was {kept[k]}, is {now[k]}" for k in now if k in kept and kept[k] != now[k]]
         if differs:
             raise UserError(

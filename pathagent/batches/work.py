@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pathagent.batches.case import CaseResult, Job, Settings
@@ -41,7 +42,7 @@ SCORED_SECTIONS: Final = ("diagnosis", "microscopy", "answer")
 
 
 class ModelsMissingError(UserError):
-    """The profile's models cannot be loaded: no case of the batch can be run."""
+    """What every case needs cannot be had, such as the profile's models: no case of the batch can be run."""
 
 
 def work(job: Job, encoder: SlideEncoder | None = None) -> CaseResult:
@@ -103,11 +104,32 @@ def _report(job: Job, shared: SlideEncoder | None) -> CaseResult:
             encoder=encoder,
             out=job.folder,
             force=True,
+            **_beside(job, encoder),
             **resolution,
         )
     leading = _leading(draft)
     why = "" if leading else draft.outcome_text
     return _done(job, outcome=draft.outcome, diagnosis=leading, reason=why, text=report_text(draft))
+
+
+def _beside(job: Job, encoder: SlideEncoder) -> dict[str, Any]:
+    """The folders that drafts are compared with. ModelsMissingError where none can be: an index of another
+    encoder, or a folder that has changed since the batch began."""
+    from pathagent.agents.comparison import compare_with
+    from pathagent_tools.encoders.case_index import CaseIndex
+
+    given = job.settings.compare
+    found = {"knowledge": given.knowledge, "cases": given.index}
+    wanted: dict[str, Any] = {name: folder for name, folder in found.items() if folder}
+    try:
+        if compare_with(wanted.get("knowledge"), wanted.get("cases")) != given:
+            told = " or ".join(wanted.values())
+            raise UserError(f"{told} has changed since this batch began. Put it back, or add --force.")
+        if given.index:
+            CaseIndex.open(Path(given.index), encoder=encoder.id, revision=encoder.revision)
+    except UserError as error:
+        raise ModelsMissingError(str(error)) from error
+    return wanted
 
 
 def _leading(draft: Report) -> str:

@@ -1,4 +1,4 @@
-"""`pathagent ask`: one question to one slide."""
+"""`pathagent ask`: one question to one slide, or to the slides of one case."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pathagent.commands.console import emit, emit_json
-from pathagent.commands.inputs import budget_of, read_notes, read_region
+from pathagent.commands.inputs import budget_of, read_notes
 from pathagent.commands.options import (
     Force,
     Json,
@@ -30,12 +30,18 @@ from pathagent_tools.core.errors import UserError
 
 
 def ask(
-    slide: Annotated[Path, typer.Argument(help="Slide file, or a folder that holds one DICOM series.")],
-    question: Annotated[str, typer.Argument(help="The question, in words.")],
+    slides: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Slide file, or a folder that holds one DICOM series; several of one case."),
+    ] = None,
+    question: Annotated[str, typer.Argument(help="The question, in words; after the slides.")] = "",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the report folder.")] = None,
     region: Annotated[
         str | None,
-        typer.Option("--region", help="X,Y,WIDTH,HEIGHT in level-0 px: look and answer only there."),
+        typer.Option(
+            "--region",
+            help="X,Y,WIDTH,HEIGHT in level-0 px: look and answer only there. Second slide: S2:X,Y,…",
+        ),
     ] = None,
     notes: Notes = None,
     mpp: Mpp = None,
@@ -53,15 +59,18 @@ def ask(
     """Ask a slide a question; the answer cites its evidence or says that it cannot be told."""
     from pathagent.api import ask as ask_slide
 
-    if not question.strip():
-        raise UserError('The question is empty. Type it in quotes, for example "Is there invasive tumour?".')
+    if not slides or not question.strip():
+        raise UserError(
+            "A slide and a question are needed, the question last and in quotes. "
+            'Type for example: pathagent ask slide.svs "Is there invasive tumour?"'
+        )
     if out is not None:
         check_folder(out, force=force)
     with shown_progress() as progress:
         draft = ask_slide(
-            slide,
+            slides,
             question,
-            region=read_region(region),
+            region=region,
             notes=read_notes(notes),
             profile=profile,
             mpp=mpp,

@@ -12,7 +12,19 @@ import typer
 
 from pathagent.commands.console import emit, emit_json, say
 from pathagent.commands.inputs import budget_of
-from pathagent.commands.options import Force, Json, Looks, Profile, Seconds, Seed, Tokens, VlmModel, VlmUrl
+from pathagent.commands.options import (
+    CaseIndexFolder,
+    Force,
+    Json,
+    Knowledge,
+    Looks,
+    Profile,
+    Seconds,
+    Seed,
+    Tokens,
+    VlmModel,
+    VlmUrl,
+)
 from pathagent_tools.core.errors import BatchFailuresError, UserError
 from pathagent_tools.core.files import write_text_atomic
 
@@ -61,6 +73,8 @@ def batch(
         float, typer.Option("--timeout", min=1, help="Seconds that one case may take.")
     ] = 3600.0,
     shard: Annotated[str | None, typer.Option("--shard", help="Part i of n, for example 1/4.")] = None,
+    knowledge: Knowledge = None,
+    case_index: CaseIndexFolder = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cases again.")] = False,
     force: Force = False,
     json: Json = False,
@@ -94,6 +108,8 @@ def batch(
             planned=planned,
             engine=engine,  # type: ignore[arg-type]
             encoders=encoders,
+            knowledge=knowledge,
+            cases=case_index,
         ):
             shown(result)
     results = write_results(out.absolute(), cases)

@@ -33,15 +33,9 @@ def read_notes(path: Path | None) -> str | None:
 
 def read_region(text: str | None) -> tuple[int, int, int, int] | None:
     """`X,Y,WIDTH,HEIGHT` as numbers. UserError where it is not that."""
-    if text is None:
-        return None
-    try:
-        x, y, width, height = (int(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(
-            f"--region {text!r} is no region. Write X,Y,WIDTH,HEIGHT, e.g. 0,0,2048,2048."
-        ) from None
-    return x, y, width, height
+    from pathagent.asked_region import box_of
+
+    return None if text is None else box_of(text)
 
 
 def budget_of(*, looks: int | None, tokens: int | None, seconds: float | None) -> Budget | None:

@@ -37,6 +37,14 @@ Specimen = Annotated[
     str | None,
     typer.Option("--specimen", help="Specimen type, such as breast, whose required elements are listed."),
 ]
+Knowledge = Annotated[
+    Path | None,
+    typer.Option("--knowledge", help="Folder of Markdown or text files to show the draft beside."),
+]
+CaseIndexFolder = Annotated[
+    Path | None,
+    typer.Option("--cases", help="Case index to show similar cases of (see: pathagent cases add)."),
+]
 Data = Annotated[
     Path | None, typer.Option("--data", help="Where the chat page keeps cases. Default: your data folder.")
 ]

@@ -11,8 +11,10 @@ import typer
 from pathagent.commands.console import emit, emit_json, say
 from pathagent.commands.inputs import budget_of, read_notes
 from pathagent.commands.options import (
+    CaseIndexFolder,
     Force,
     Json,
+    Knowledge,
     Looks,
     Mpp,
     MppCsv,
@@ -74,14 +76,8 @@ def report(
         bool,
         typer.Option("--illustrate", help="Draw marked synthetic images where they help (slower)."),
     ] = False,
-    knowledge: Annotated[
-        Path | None,
-        typer.Option("--knowledge", help="Folder of Markdown or text files to show the draft beside."),
-    ] = None,
-    cases: Annotated[
-        Path | None,
-        typer.Option("--cases", help="Case index to show similar cases of (see: pathagent cases add)."),
-    ] = None,
+    knowledge: Knowledge = None,
+    cases: CaseIndexFolder = None,
     force: Force = False,
     json: Json = False,
 ) -> None:

@@ -13,7 +13,16 @@ from typing import Annotated
 import typer
 
 from pathagent.commands.console import emit, say
-from pathagent.commands.options import Data, DatabaseUrl, Profile, Seed, VlmModel, VlmUrl
+from pathagent.commands.options import (
+    CaseIndexFolder,
+    Data,
+    DatabaseUrl,
+    Knowledge,
+    Profile,
+    Seed,
+    VlmModel,
+    VlmUrl,
+)
 from pathagent_tools.core.errors import ModelUnavailableError, UserError
 
 app = typer.Typer(help="The chat page on this machine, or a model server (serve vlm).")
@@ -40,6 +49,8 @@ def page(
     profile: Profile = "embedded",
     vlm_url: VlmUrl = None,
     vlm_model: VlmModel = None,
+    knowledge: Knowledge = None,
+    cases: CaseIndexFolder = None,
     seed: Seed = 0,
 ) -> None:
     """Open the chat page: slides, questions, evidence and reports on this machine. Research use only."""
@@ -59,6 +70,8 @@ def page(
         vlm_url=vlm_url,
         vlm_model=vlm_model,
         database=database,
+        knowledge=None if knowledge is None else knowledge.expanduser().resolve(),
+        cases=None if cases is None else cases.expanduser().resolve(),
         seed=seed,
     )
     serve_room(settings, say=say, emit=emit)

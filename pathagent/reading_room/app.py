@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 import pathagent
 from pathagent.reading_room import pages
+from pathagent.reading_room.access import room_of
 from pathagent.reading_room.disk import FULL, DiskFullError, is_full
 from pathagent.reading_room.guard import Guard
 from pathagent.reading_room.opinions import WithheldError
@@ -65,7 +66,7 @@ def make_app(room: Room) -> FastAPI:
 
 def _explain(request: Request, error: Exception) -> Response:
     """What stands against a request, in words: 403 withheld, 404 absent, 409 overtaken, 422 the user's,
-    503 ours, 507 no room."""
+    503 ours, 507 no room. Slides are known by their names in it."""
     status = 503
     if isinstance(error, ConflictError):
         status = 409
@@ -78,7 +79,7 @@ def _explain(request: Request, error: Exception) -> Response:
     elif isinstance(error, UserError):
         status = 422
     kind = getattr(error, "kind", "our fault")
-    return _said(request, status, str(error), kind)
+    return _said(request, status, room_of(request).told(str(error)), kind)
 
 
 def _no_database(request: Request, error: Exception) -> Response:

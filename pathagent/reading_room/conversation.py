@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from pathagent.reading_room import cases, opinions, versions
+from pathagent.reading_room.comparing import compare_view
 from pathagent.reading_room.room import Room
 from pathagent.reading_room.tables import CaseRow, EventRow, RunRow, User, VersionRow
 from pathagent.report.words import VERDICTS, quantity, seen
@@ -163,6 +164,7 @@ def review_view(session: Session, row: CaseRow) -> dict[str, Any] | None:
         "machine": [c.model_dump(mode="json") for c in drafted.claims],
         "edits": newest.edits,
         "accepted": newest.accepted,
+        "compare": compare_view(drafted),
         "carried": versions.carried(session, run, drafted) if run.state == "waiting" else {},
         "versions": [version_view(session, v) for v in versions.listed(session, row.id)],
     }

@@ -17,12 +17,12 @@ from pathagent import followups
 from pathagent.budget import Budget
 from pathagent.drafting import Outcome, draft
 from pathagent.events import Event, EventLog
-from pathagent.reading_room import versions
+from pathagent.reading_room import comparing, versions
 from pathagent.reading_room.conversation import answer_view
 from pathagent.reading_room.overlays import write_heat
 from pathagent.reading_room.tables import CaseRow, RunRow, User
 from pathagent.runs import RunRecord
-from pathagent.state import Case, SlideInput
+from pathagent.state import Case, CompareWith, SlideInput
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.records import Report, Review
@@ -58,10 +58,10 @@ class Executor:
         Raises Stopped, and whatever stands against the run as PathAgentError.
         """
         run, row, earlier = self._begin(run_id)
-        case = self._case(run, row, earlier)
+        folder = self._room.case_folder(row.id) / "runs" / run.id
+        case = self._case(run, row, earlier).model_copy(update={"compare": self._compare(run, folder)})
         resources = self._resources(case, row.id)
         decided = Review.model_validate(run.decision) if run.decision else None
-        folder = self._room.case_folder(row.id) / "runs" / run.id
         out = self._room.case_folder(row.id) / "reports" / (f"{run.id}-decided" if decided else run.id)
         finished = _decided_before(out) if decided and not (folder / "case.json").is_file() else None
         if finished is None:
@@ -143,6 +143,19 @@ class Executor:
             illustrate=drafts and row.illustrate,
         )
 
+    def _compare(self, run: RunRow, folder: Path) -> CompareWith:
+        """What a draft is compared with. One that is decided keeps what it was drafted beside; one that was
+        cut off begins anew where the texts or the index have changed meanwhile. UserError: not readable."""
+        if run.kind not in _DRAFTS:
+            return CompareWith()
+        begun = comparing.begun_with(folder)
+        if run.decision and begun is not None:
+            return begun
+        now = comparing.given_now(self._room.settings)
+        if begun is not None and begun != now:
+            shutil.rmtree(folder, ignore_errors=True)
+        return now
+
     def _fields(self, region: Region, row: CaseRow) -> int:
         """How many looks a drawn region will take, so that nothing else is looked at."""
         vlm, _ = self._room.models.load()
@@ -170,7 +183,7 @@ class Executor:
 
     def _keep(self, run: RunRow, event: Event) -> None:
         with self._room.writing() as session:
-            body = event.model_dump(mode="json", exclude={"kind"})
+            body = event.model_dump(mode="json", exclude={"kind", "out"})
             self._room.add_event(session, run.case_id, run.id, event.kind, body)
 
     def _end(self, run_id: str, report: Report, decided: Review | None, known: set[str]) -> None:

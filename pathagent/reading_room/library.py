@@ -12,8 +12,9 @@ from typing import Final
 from sqlalchemy import select
 
 from pathagent.reading_room.database import Database
+from pathagent.reading_room.naming import named
 from pathagent.reading_room.tables import SlideFile
-from pathagent_tools.core.errors import MissingSlideError, ResolutionError, UserError
+from pathagent_tools.core.errors import MissingSlideError, ResolutionError, SlideError, UserError
 from pathagent_tools.slides import Slide, open_slide
 from pathagent_tools.slides.source import SLIDE_SUFFIXES
 
@@ -59,14 +60,17 @@ class Library:
         return row
 
     def open(self, slide_id: str, mpp: float | None = None) -> Slide:
-        """The open slide; its region ids are 'S1'. Raises SlideError."""
+        """The open slide; its region ids are 'S1'. Raises SlideError, which knows the slide by its name."""
         row = self.find(slide_id)
         key = (slide_id, mpp)
         with self._lock:
             if key in self._open:
                 self._open.move_to_end(key)
                 return self._open[key]
-        slide = open_slide(row.path, mpp=mpp)
+        try:
+            slide = open_slide(row.path, mpp=mpp)
+        except SlideError as error:
+            raise type(error)(named(str(error), Path(row.path))) from None
         with self._lock:
             slide = self._open.setdefault(key, slide)
             self._open.move_to_end(key)
@@ -93,6 +97,17 @@ class Library:
             if Path(row.path).is_relative_to(folder):
                 return str(Path(folder.name) / Path(row.path).parent.relative_to(folder))
         return ""
+
+    def told(self, text: str) -> str:
+        """The text with every slide of the folders by its name."""
+        if not any(str(folder) in text for folder in self.folders):
+            return text
+        with self._database.reading() as session:
+            paths = session.scalars(select(SlideFile.path)).all()
+        for path in sorted(paths, key=len, reverse=True):
+            if str(Path(path).parent) in text:
+                text = named(text, Path(path))
+        return text
 
     def close(self) -> None:
         """Close all slides."""

@@ -132,7 +132,7 @@ class Line:
                 if run.state == "deciding" and state != "paused":
                     run.decision = None
                     state = "waiting"
-                self._room.set_state(session, run, state, reason)
+                self._room.set_state(session, run, state, self._room.told(reason))
         except (SQLAlchemyError, OSError):
             log.exception("the end of run %s cannot be written", run_id)
             time.sleep(_IDLE_S)
@@ -141,4 +141,5 @@ class Line:
 def _sentence(error: BaseException | None) -> str:
     if is_full(error):
         return "The disk is full. Free some room, then start this again: it goes on where it stopped."
-    return f"Internal error, our fault: {type(error).__name__}: {error}".splitlines()[0]
+    said = error.strerror if isinstance(error, OSError) else error
+    return f"Internal error, our fault: {type(error).__name__}: {said}".splitlines()[0]

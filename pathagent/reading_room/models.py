@@ -31,16 +31,23 @@ class Models:
     def load(self) -> tuple[VisionLanguageModel, SlideEncoder]:
         """The models, loaded where they are not. UserError where weights are missing, ModelUnavailableError
         where a server is absent."""
-        from pathagent_tools.encoders.registry import load_encoder
         from pathagent_tools.vlm.profile import open_vlm
 
+        encoder = self.encoder()
         with self._lock:
             if self._vlm is None:
                 url, model = self._settings.vlm_url, self._settings.vlm_model
                 self._vlm = open_vlm(self.profile, vlm_url=url, vlm_model=model)
+            return self._vlm, encoder
+
+    def encoder(self) -> SlideEncoder:
+        """The encoder alone, loaded where it is not. UserError where its weights are missing."""
+        from pathagent_tools.encoders.registry import load_encoder
+
+        with self._lock:
             if self._encoder is None:
                 self._encoder = load_encoder(self.profile.encoder)
-            return self._vlm, self._encoder
+            return self._encoder
 
     def resources(self, case: Case) -> Resources:
         """What a run of that case needs."""

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from pathagent.reading_room import cases
+from pathagent.reading_room import cases, comparing
 from pathagent.reading_room.access import TheRoom, known_reader, room_of
 from pathagent.reading_room.uploads import SUFFIXES
 from pathagent.reading_room.users import has_users
@@ -28,7 +28,9 @@ def case_list(request: Request, room: TheRoom) -> Response:
 @router.get("/settings")
 def settings(request: Request, room: TheRoom) -> Response:
     """What stands behind each role."""
-    return _page(request, "settings", roles=room.models.described(), profile=room.models.profile)
+    roles = room.models.described()
+    beside = comparing.described(room.settings)
+    return _page(request, "settings", roles=roles, profile=room.models.profile, beside=beside)
 
 
 @router.get("/cases/{case_id}")
@@ -39,7 +41,8 @@ def case(request: Request, case_id: str, room: TheRoom) -> Response:
         return sign_in(request)
     with room.database.reading() as session:
         row = cases.find_case(session, reader.user, case_id)
-        shareable = row is not None and row.owner_id == reader.user.id and has_users(session)
+        own = row is not None and row.owner_id == reader.user.id
+        shareable = own and has_users(session)
     if row is None:
         raise HTTPException(404, "There is no such case.")
     said = {
@@ -48,7 +51,7 @@ def case(request: Request, case_id: str, room: TheRoom) -> Response:
         "verdicts": words.VERDICTS,
         "slots": words.SLOT_LABELS,
     }
-    return _page(request, "case", case=row, words=said, shareable=shareable)
+    return _page(request, "case", case=row, words=said, own=own, shareable=shareable)
 
 
 def sign_in(request: Request, said: str = "") -> Response:

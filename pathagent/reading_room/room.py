@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from pathagent.reading_room import audit, uploads
+from pathagent.reading_room import audit, comparing, uploads
 from pathagent.reading_room.database import Database, sqlite_url
 from pathagent.reading_room.library import Library
 from pathagent.reading_room.models import Models
+from pathagent.reading_room.naming import shortened
 from pathagent.reading_room.sessions import Patience, Sessions
 from pathagent.reading_room.settings import RoomSettings
 from pathagent.reading_room.tables import EventRow, RunRow
 from pathagent.reading_room.tiles import TileCache
+from pathagent.runs import cache_dir
 from pathagent_tools.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,14 +41,14 @@ class Room:
             raise UserError(
                 f"Cannot write {settings.data}: {error.strerror}. Choose another --data."
             ) from None
-        self.settings = settings
+        self.settings, self.models = settings, models or Models(settings)
+        comparing.check(settings, self.models)
         self.database = Database(settings.database or sqlite_url(settings.data))
         self.sessions, self.patience = Sessions(settings.data), Patience()
         if settings.uploads is not None:
             uploads.clean(settings.uploads)
         more = () if settings.uploads is None else (settings.uploads,)
         self.library = Library(self.database, (*settings.folders, *more))
-        self.models = models or Models(settings)
         self.tiles = TileCache()
         self.closing = False
         self._newest: dict[str, int] = {}
@@ -56,6 +58,12 @@ class Room:
     def case_folder(self, case_id: str) -> Path:
         """Where the files of a case lie."""
         return self.settings.data / "cases" / case_id
+
+    def told(self, text: str) -> str:
+        """The text as a reader may hear it: slides by their names, the server's folders by their last."""
+        given = (f for f in (self.settings.knowledge, self.settings.cases) if f is not None)
+        folders = (self.settings.data, cache_dir(), *given, *self.library.folders)
+        return shortened(self.library.told(text), folders)
 
     def add_event(self, session: Session, case_id: str, run_id: str, kind: str, body: dict[str, Any]) -> None:
         """Append an event; whoever follows the case is told once the session is committed."""

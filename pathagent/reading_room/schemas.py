@@ -35,6 +35,12 @@ class NewReader(Frozen):
     name: str = Field(max_length=80)
 
 
+class PatientKey(Frozen):
+    """The key that the patient's cases share."""
+
+    key: str = Field(max_length=200, description="of your own making; only a keyed digest of it is kept")
+
+
 class Rectangle(Frozen):
     """A drawn region in level-0 px."""
 

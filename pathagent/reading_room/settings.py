@@ -18,6 +18,7 @@ class RoomSettings(Frozen):
     """What `pathagent serve` was told.
 
     folders: where slides may come from, with all that lies below. data: cases, database and keys.
+    knowledge, cases: folder of texts and case index that drafts are shown beside.
     """
 
     data: Path
@@ -31,6 +32,8 @@ class RoomSettings(Frozen):
     vlm_url: str | None = None
     vlm_model: str | None = None
     database: str | None = Field(default=None, description="URL; None: SQLite in the data folder")
+    knowledge: Path | None = None
+    cases: Path | None = None
     seed: int = 0
 
     @property

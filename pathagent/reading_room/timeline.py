@@ -14,10 +14,12 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pathagent.reading_room import cases, opinions, versions
+from pathagent.reading_room import audit, cases, opinions, versions
 from pathagent.reading_room.keys import kept_key
+from pathagent.reading_room.review import ConflictError
 from pathagent.reading_room.tables import CaseRow, SlideFile, User
 from pathagent.report.words import HEADLINES
+from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.records import Report
 
 KEY_NAME: Final = "patient.key"
@@ -27,6 +29,27 @@ def patient_digest(data: Path, key: str | None) -> str | None:
     """What is kept of a patient's key: case and blanks do not count. None for none."""
     words = " ".join((key or "").split()).casefold()
     return hmac.digest(kept_key(data / KEY_NAME), words.encode(), hashlib.sha256).hex() if words else None
+
+
+def add_key(session: Session, row: CaseRow, user: User, digest: str | None) -> None:
+    """Tie a case to its patient after it was opened, once; the same key again changes nothing.
+
+    digest: see `patient_digest`. A key is never replaced: nothing may move a case to another patient, and a
+    case that was tied to the wrong one is opened anew. ConflictError then; UserError where the key is empty
+    or the case is not the user's.
+    """
+    if row.owner_id != user.id:
+        raise UserError("Only the owner of a case can say whose it is.")
+    if digest is None:
+        raise UserError("The key is empty. Type the one that the patient's other cases have.")
+    if row.patient is not None and row.patient != digest:
+        raise ConflictError(
+            "This case has another patient's key already, and a key is not replaced. "
+            "If it is the wrong one, open a new case with the right key."
+        )
+    if row.patient is None:
+        row.patient = digest
+        audit.append(session, user.id, "case.patient", row.id, {"patient": digest})
 
 
 def timeline(session: Session, row: CaseRow, user: User) -> list[dict[str, Any]]:

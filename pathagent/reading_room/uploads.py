@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.concurrency import run_in_threadpool
 
 from pathagent.reading_room.disk import FULL, DiskFullError, is_full
+from pathagent.reading_room.naming import named
 from pathagent_tools.core.errors import ResolutionError, SlideError, UserError
 from pathagent_tools.slides import open_slide
 
@@ -97,8 +98,7 @@ def _check(path: Path) -> None:
     except ResolutionError:
         return
     except SlideError as error:
-        said = str(error).replace(str(path), path.name).replace(str(path.parent), "the folder")
-        raise type(error)(said) from None
+        raise type(error)(named(str(error), path)) from None
 
 
 def _keep(path: Path, place: Path) -> None:

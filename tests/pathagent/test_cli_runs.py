@@ -98,9 +98,27 @@ def test_a_region_is_asked_about_from_the_command_line(
     assert capsys.readouterr().out.splitlines()[0] == answer
 
 
+@pytest.mark.parametrize(("region", "answer"), [("S2:600,240,320,320", "yes"), ("600,240,320,320", "no")])
+def test_a_region_of_another_slide_of_the_case_is_asked_about_by_its_name(
+    lesion_slide: Path, plain_slide: Path, capsys: pytest.CaptureFixture[str], region: str, answer: str
+) -> None:
+    asked = ["ask", str(plain_slide), str(lesion_slide), "Is there tumour?", "--profile", PROFILE]
+    assert run([*asked, "--region", region, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)["report"]
+    assert report["answer"] == answer
+    assert {e["region"]["slide"] for e in report["evidence"]} == {"S2" if region.startswith("S2") else "S1"}
+
+
+@pytest.mark.parametrize("given", [[], ["slide.svs"], ["slide.svs", " "]])
+def test_what_is_missing_to_ask_is_said(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ask", *given]) == 2
+    assert "A slide and a question are needed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("region", "said"), [
     ("600,240", "Write X,Y,WIDTH,HEIGHT"),
     ("5000,0,100,100", "outside the slide"),
+    ("S2:0,0,100,100", "This case has no slide S2. Its slides: S1 (lesion.tiff)."),
 ])  # fmt: skip
 def test_a_region_that_is_none_writes_nothing(
     lesion_slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], region: str, said: str

@@ -396,6 +396,28 @@ def test_a_question_about_a_region_is_answered_there_and_nowhere_else(draft, les
     assert len(report.evidence) <= 6
 
 
+@pytest.mark.parametrize(
+    ("region", "said"),
+    [
+        ("S3:0,0,100,100", r"no slide S3\. Its slides: S1 \(plain.tiff\), S2 \(lesion.tiff\)"),
+        (":0,0,100,100", "no slide without a name"),
+        ("S2:0,0,100", "is no region"),
+        ((0, 0, 100), "is no region"),
+    ],
+)
+def test_a_region_of_an_unknown_slide_or_of_no_numbers_is_refused(
+    draft, lesion_slide, plain_slide, region, said
+):
+    with pytest.raises(UserError, match=said):
+        draft([plain_slide, lesion_slide], task="ask", question="Is there tumour?", region=region)
+
+
+def test_a_region_names_its_slide(draft, lesion_slide, plain_slide):
+    box = ",".join(map(str, LESION))
+    report = draft([plain_slide, lesion_slide], task="ask", question="Is there tumour?", region=f"s2: {box}")
+    assert report.answer == "yes" and {e.region.slide for e in report.evidence} == {"S2"}
+
+
 def test_a_region_off_the_slide_is_refused_and_one_at_its_edge_is_cut(draft, lesion_slide):
     with pytest.raises(UserError, match="outside the slide"):
         draft(lesion_slide, task="ask", question="Is there tumour?", region=(SIDE, 0, 100, 100))

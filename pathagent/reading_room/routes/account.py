@@ -37,6 +37,8 @@ def settings(room: TheRoom, reader: TheReader) -> dict[str, Any]:
         "domain": room.models.profile.domain,
         "roles": dict(room.models.described()),
         "folders": [f.name for f in room.library.folders],
+        "knowledge": room.settings.knowledge.name if room.settings.knowledge else None,
+        "cases": room.settings.cases.name if room.settings.cases else None,
         "uploads": room.settings.uploads is not None,
         "max_upload": room.settings.max_upload,
         "note": RESEARCH_USE_ONLY,

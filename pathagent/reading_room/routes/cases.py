@@ -10,9 +10,9 @@ from starlette.responses import StreamingResponse
 from pathagent import followups
 from pathagent.reading_room import cases, conversation, opinions, overlays, stream, tiles, versions
 from pathagent.reading_room.access import TheReader, TheRoom, own_case, shown_case
-from pathagent.reading_room.schemas import AnotherLook, NewCase, NewReader, Question
+from pathagent.reading_room.schemas import AnotherLook, NewCase, NewReader, PatientKey, Question
 from pathagent.reading_room.tables import CaseRow, RunRow
-from pathagent.reading_room.timeline import patient_digest
+from pathagent.reading_room.timeline import add_key, patient_digest
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.records import Report
@@ -61,6 +61,15 @@ def share(case_id: str, other: NewReader, room: TheRoom, reader: TheReader) -> l
         row = own_case(session, reader, case_id)
         cases.share(session, row, reader.user, other.name)
         return cases.readers_of(session, row)
+
+
+@router.post("/{case_id}/patient", status_code=204)
+def patient(case_id: str, said: PatientKey, room: TheRoom, reader: TheReader) -> Response:
+    """Tie the case to its patient by a key, once. 409 where it has another key, 422 for a reader."""
+    with room.writing() as session:
+        row = own_case(session, reader, case_id)
+        add_key(session, row, reader.user, patient_digest(room.settings.data, said.key))
+    return Response(status_code=204)
 
 
 @router.post("/{case_id}/drafts", status_code=202)

@@ -94,5 +94,5 @@ def illustration(case_id: str, image_id: str, room: TheRoom, reader: TheReader) 
     drawn = synthetic.marked(room, row, newest) if newest else {}
     if image_id not in drawn:
         raise HTTPException(404, "There is no such picture, or its file is not the marked one any more.")
-    name = {"content-disposition": f'inline; filename="synthetic-{case_id[:8]}-{image_id}.png"'}
+    name = {"content-disposition": f'inline; filename="synthetic_{case_id[:8]}_{image_id}.png"'}
     return Response(drawn[image_id], media_type="image/png", headers=name)

@@ -2,6 +2,7 @@
 
 import { $, address, api, el, say } from "./room.js";
 import { Conversation } from "./conversation.js";
+import { bindOwner } from "./owner.js";
 import { OpinionPanel } from "./opinion.js";
 import { ReportPanel } from "./report.js";
 import { showTimeline } from "./timeline.js";
@@ -20,6 +21,7 @@ const viewer = new SlideViewer({
 const talk = new Conversation({ pick, showRegion, openReport: () => tab("report"), refresh });
 const report = new ReportPanel({ pick, refresh });
 const opinion = new OpinionPanel({ changed });
+bindOwner(id, { readers: (names) => (names ? (view.readers = names) : view.readers), tied: () => refresh("timeline") });
 const TABS = ["talk", "report", "timeline"];
 let current = "talk", hidden = false;
 
@@ -34,6 +36,7 @@ async function refresh(show) {
   if (first) await openSlides();
   hidden = opinion.render(view);
   $("tab-timeline").hidden = !view.same_patient;
+  if ($("patient")) $("patient").hidden = view.same_patient;
   if (!hidden) talk.render(view);
   if (!hidden) report.render(view);
   showEvidence();
@@ -174,23 +177,6 @@ for (const name of TABS) {
     $(`tab-${other}`).focus();
   });
 }
-
-$("share")?.addEventListener("click", () => {
-  const names = view.readers;
-  $("sharing-with").textContent = names.length ? `Shared with ${names.join(", ")}.` : "Nobody else sees this case.";
-  say($("sharing-fault"), "");
-  $("sharing").showModal();
-});
-$("sharing-no").addEventListener("click", () => $("sharing").close());
-$("sharing-form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  try {
-    view.readers = await api(`/cases/${id}/readers`, { method: "POST", body: { name: $("sharing-name").value.trim() } });
-    $("sharing").close();
-  } catch (error) {
-    say($("sharing-fault"), error.message);
-  }
-});
 
 // The browser connects again by itself and says which event it has seen last.
 function follow() {

@@ -1,6 +1,7 @@
 // The report: each claim with its evidence, a reader's words, and the decision that only a person takes.
 
 import { $, address, api, el, say, when } from "./room.js";
+import { compared } from "./compare.js";
 import { synthetic } from "./synthetic.js";
 
 const WORDS = JSON.parse($("words").textContent);
@@ -57,7 +58,7 @@ export class ReportPanel {
     $("report").replaceChildren(
       this.overtaken ? this.conflict() : "",
       el("header", {}, el("h2", {}, WORDS.headlines[report.outcome]), el("p", { class: "why" }, report.outcome_text)),
-      this.differential(report), ...this.sections(), this.limits(report), synthetic(this.caseId, report), this.versions(), this.downloads());
+      this.differential(report), ...this.sections(), this.limits(report), compared(review.compare), synthetic(this.caseId, report), this.versions(), this.downloads());
     $("report").scrollTop = keep;
     this.bar();
   }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -57,6 +59,12 @@ def ask(page: Any, question: str) -> None:
 def settled(page: Any, text: str) -> None:
     """Wait until the case is in that state."""
     sync_api.expect(page.locator("#case-state")).to_have_text(text, timeout=WAIT_MS)
+
+
+def shot(page: Any, name: str) -> None:
+    """A picture of the page into the folder `PATHAGENT_SCREENSHOTS`, where somebody wants to look at it."""
+    if folder := os.environ.get("PATHAGENT_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def in_view(page: Any, evidence: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rooms import PASSWORD, Visitor, opened_room, visitors
+from rooms import CRITERION, PASSWORD, Visitor, opened_room, visitors
 from serving import Served, served
 from tiny_slides import paint, write_slide
 
@@ -90,8 +90,10 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def server(slide_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server of the module's own, whose model answers within 50 ms."""
+    """A server of the module's own, whose model answers within 50 ms; drafts stand beside a criterion."""
     folder = tmp_path_factory.mktemp("served")
+    (folder / "criteria").mkdir()
+    (folder / "criteria" / "colon.md").write_text(f"# Colon\n## Adenocarcinoma, grade 2\n{CRITERION}\n")
     with served(folder / "data", slide_folder, folder / "cache", pause=0.05) as found:
         yield found
 

@@ -9,6 +9,7 @@ from pathagent.reading_room import versions
 from pathagent.reading_room.conversation import answer_view
 from pathagent.reading_room.room import Room
 from pathagent.reading_room.tables import CaseRow, RunRow
+from pathagent_tools.core.compare import Compared, Passage, SimilarCase
 from pathagent_tools.core.records import Claim, Hypothesis, Report, Sufficiency, SynopticField
 
 SECTIONS = ("diagnosis", "microscopy", "answer", "quality", "measurements")
@@ -31,6 +32,22 @@ def poisoned(report: Report, texts: Sequence[str]) -> Report:
     slides = tuple(
         s.model_copy(update={"name": next(words), "quality": (next(words),)}) for s in report.slides
     )
+    passages = tuple(
+        Passage(
+            id=f"P{i + 1}",
+            file=next(words),
+            line=1,
+            heading=next(words),
+            text=text,
+            score=1,
+            asked=(next(words),),
+        )
+        for i, text in enumerate(texts)
+    )
+    like = SimilarCase(
+        id="N1", slide="S1", name=next(words), slide_digest="0", text=next(words), likeness=0.9
+    )
+    compare = Compared(note=next(words), passages=passages, cases=(like,), said=tuple(texts))
     fields = tuple(
         SynopticField(
             key=f"k{i}",
@@ -48,7 +65,7 @@ def poisoned(report: Report, texts: Sequence[str]) -> Report:
             "differential": tuple(Hypothesis(diagnosis=next(words), probability=0.5) for _ in range(4)),
             "sufficiency": Sufficiency(sufficient=False, missing=next(words)), "answer": next(words),
             "question": next(words), "notes": "\n".join(texts), "outcome_text": next(words),
-            "limits": tuple(texts), "provenance": {"profile": next(words)},
+            "limits": tuple(texts), "compare": compare, "provenance": {"profile": next(words)},
         }
     )  # fmt: skip
 

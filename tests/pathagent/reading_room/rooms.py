@@ -19,6 +19,8 @@ from pathagent.reading_room.users import issue, local_user
 
 PASSWORD = "correct horse battery"
 API = "/api/v1"
+CRITERION = "Irregular glands that invade the stroma are required."
+"""What a folder of written criteria says of adenocarcinoma."""
 
 
 class Visitor(TestClient):

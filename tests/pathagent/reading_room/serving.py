@@ -19,14 +19,23 @@ HERE = Path(__file__).parent
 class Served:
     """One server process."""
 
-    def __init__(self, data: Path, slides: Path, cache: Path, *, port: int = 0, pause: float = 0.0) -> None:
+    def __init__(
+        self,
+        data: Path,
+        slides: Path,
+        cache: Path,
+        *,
+        port: int = 0,
+        pause: float = 0.0,
+        undecided: bool = False,
+    ) -> None:
         environment = os.environ | {
             "PATHAGENT_CACHE": str(cache),
             "PYTHONPATH": os.pathsep.join([str(HERE.parent), *sys.path]),
         }
         command = [sys.executable, str(HERE / "stand_in_server.py"), str(data), str(slides), str(port)]
         self.process = subprocess.Popen(
-            [*command, str(pause)],
+            [*command, str(pause), "undecided" if undecided else ""],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -1,7 +1,9 @@
 """The server of `pathagent serve` in a process of its own, with the tiny models of the tests.
 
-Arguments: data folder, folder of slides, port, and how long each answer of the model takes in seconds.
-Prints the address.
+Arguments: data folder, folder of slides, port, how long each answer of the model takes in seconds, and
+`undecided` for a model that never has enough: the embedded encoder and generator stand beside it then, and
+synthetic images are drawn. A folder `criteria` beside the data is what drafts are compared with. Prints the
+address.
 """
 
 from __future__ import annotations
@@ -22,11 +24,17 @@ GONE = "with the server gone"
 """Whoever asks with these words finds that the model's server went away."""
 
 
-def main(data: str, slides: str, port: str, pause: str) -> None:
+def main(data: str, slides: str, port: str, pause: str, kind: str = "") -> None:
     uploads = Path(data).parent / "incoming"
     uploads.mkdir(parents=True, exist_ok=True)
+    criteria, undecided = uploads.with_name("criteria"), kind == "undecided"
     settings = RoomSettings(
-        data=Path(data), folders=(Path(slides),), uploads=uploads, port=int(port), profile=PROFILE
+        data=Path(data),
+        folders=(Path(slides),),
+        uploads=uploads,
+        port=int(port),
+        profile="embedded" if undecided else PROFILE,
+        knowledge=criteria if criteria.is_dir() else None,
     )
 
     def before(request: ModelRequest) -> None:
@@ -35,7 +43,9 @@ def main(data: str, slides: str, port: str, pause: str) -> None:
             raise ModelUnavailableError("The model server at http://127.0.0.1:1 went away.")
 
     model = LookingModel(before=before)
-    models = Models(settings, vlm=model, encoder=ColourEncoder())
+    if undecided:
+        model = LookingModel(before=before, sufficient_after=99, dark=256, percent=20)
+    models = Models(settings, vlm=model, encoder=None if undecided else ColourEncoder())
     serve_room(
         settings,
         say=lambda text: print(text, file=sys.stderr, flush=True),

@@ -4,7 +4,8 @@ import json
 import re
 
 import pytest
-from chromium import WAIT_MS, in_view, new_case, settled, sync_api
+from chromium import WAIT_MS, in_view, new_case, settled, shot, sync_api
+from rooms import CRITERION
 from serving import Served, served
 
 pytestmark = pytest.mark.browser
@@ -32,6 +33,11 @@ def test_from_a_new_case_to_an_approved_report(watched, server, tmp_path):
     box = page.locator(f'.box[data-id="{evidence}"]')
     box.click(position={"x": 3, "y": 3}, force=True)
     sync_api.expect(page.locator(f'#report [data-evidence="{evidence}"].lit').first).to_be_visible()
+
+    beside = page.locator("#report .compare")
+    sync_api.expect(beside).to_contain_text("Not evidence from this slide")
+    sync_api.expect(beside.locator("#P1 blockquote")).to_have_text(CRITERION)
+    shot(page, "report with compare")
 
     first, second = page.locator("#report .claim").nth(0), page.locator("#report .claim").nth(1)
     said = first.locator(".said").inner_text()
@@ -70,6 +76,7 @@ def test_from_a_new_case_to_an_approved_report(watched, server, tmp_path):
     waiting.value.save_as(tmp_path / "report.html")
     page.goto((tmp_path / "report.html").as_uri())
     sync_api.expect(page.get_by_text("Carcinoma, <b>moderately</b> differentiated").first).to_be_visible()
+    sync_api.expect(page.locator("#compare")).to_contain_text(CRITERION)
 
 
 def test_a_drawn_region_is_asked_about_and_layers_are_switched(watched, server):

@@ -52,6 +52,23 @@ def test_a_patient_s_cases_stand_in_a_timeline(watched, server):
     expect(page.locator("#case-title")).to_have_text("First biopsy")
 
 
+def test_a_key_is_added_to_an_open_case_on_its_page(watched, server):
+    page = watched.page
+    for title, key in (("Earlier", "study 13, patient 8"), ("Opened without a key", "")):
+        page.goto(server.address)
+        page.get_by_role("button", name="New case", exact=True).click()
+        page.get_by_label("plain.tiff").check()
+        page.get_by_label("Title").fill(title)
+        page.get_by_label("Patient’s key").fill(key)
+        page.get_by_role("button", name="Open the slide").click()
+        page.wait_for_url("**/cases/*")
+    page.get_by_role("button", name="Patient’s key…").click()
+    page.locator("#tying-key").fill("Study 13, patient 8")
+    page.get_by_role("button", name="Add the key").click()
+    expect(page.locator("#timeline > li")).to_have_count(2)
+    expect(page.get_by_role("button", name="Patient’s key…")).to_be_hidden()
+
+
 def test_a_slide_is_sent_and_what_is_none_is_refused_on_the_page(watched, server, slide_folder, tmp_path):
     page = watched.page
     shutil.copy(slide_folder / "lesion.tiff", tmp_path / "sent.tiff")

@@ -7,6 +7,8 @@ import pytest
 from rooms import API
 from serving import served
 
+from pathagent.reading_room.settings import RoomSettings
+
 
 def wait_for(reader, case, settled):
     for _ in range(600):
@@ -111,3 +113,29 @@ def test_a_port_that_is_taken_is_said(tmp_path, slide_folder, capsys):
         folder, data = str(slide_folder), str(tmp_path / "data")
         assert run(["serve", "--folder", folder, "--data", data, "--port", port]) == 2
     assert "Choose another with --port" in capsys.readouterr().err
+
+
+def test_no_answer_waits_for_the_ack_of_its_own_head(tmp_path):
+    """asyncio sends small answers at once (TCP_NODELAY) only on sockets that name their protocol."""
+    import asyncio
+    import socket
+
+    from pathagent.reading_room.serve import _listening
+
+    async def delays() -> int:
+        found = asyncio.get_running_loop().create_future()
+
+        def accepted(reader, writer):
+            found.set_result(
+                writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            )
+            writer.close()
+
+        listening = _listening(RoomSettings(data=tmp_path, port=0))
+        async with await asyncio.start_server(accepted, sock=listening):
+            _, writer = await asyncio.open_connection(*listening.getsockname()[:2])
+            sent_at_once = await found
+            writer.close()
+        return sent_at_once
+
+    assert asyncio.run(delays()) != 0

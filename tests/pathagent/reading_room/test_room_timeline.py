@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rooms import API
 
-from pathagent.reading_room.tables import CaseRow
+from pathagent.reading_room import audit
+from pathagent.reading_room.tables import AuditRow, CaseRow
 from pathagent.reading_room.timeline import patient_digest
 
 KEY = "Study 12 / patient 4711"
@@ -63,3 +64,29 @@ def test_an_earlier_draft_that_is_withheld_is_not_told_here(waiting):
     assert anna.get(f"{API}/cases/{later}/timeline").json()[0]["report"] is None
     anna.post(f"{API}/cases/{case}/opinion", json={"diagnosis": "Adenoma", "sure": 50})
     assert anna.get(f"{API}/cases/{later}/timeline").json()[0]["report"]["text"]
+
+
+def test_a_key_is_added_later_by_the_owner_and_is_never_replaced(visit, room):
+    anna, ben = visit("anna"), visit("ben")
+    first = anna.open_case("plain.tiff", title="First", patient=KEY)["id"]
+    late = anna.open_case("plain.tiff", title="Late")["id"]
+    anna.post(f"{API}/cases/{late}/readers", json={"name": "ben"})
+
+    def tie(visitor, key):
+        said = visitor.post(f"{API}/cases/{late}/patient", json={"key": key})
+        return said.status_code, said.json()["detail"] if said.content else ""
+
+    assert tie(ben, KEY) == (422, "Only the owner of a case can say whose it is.")
+    assert tie(anna, "  ")[0] == 422
+    assert not anna.get(f"{API}/cases/{late}").json()["same_patient"]
+    assert tie(anna, f" {KEY.upper()}")[0] == 204
+    assert [c["id"] for c in anna.get(f"{API}/cases/{late}/timeline").json()] == [first, late]
+    status, said = tie(anna, "patient 4712")
+    assert status == 409 and "a key is not replaced" in said and "open a new case" in said
+    assert tie(anna, KEY)[0] == 204
+    with room.database.reading() as session:
+        links = session.query(AuditRow).where(AuditRow.action == "case.patient").all()
+        assert [link.subject for link in links] == [late]
+        assert session.get_one(CaseRow, late).patient == patient_digest(room.settings.data, KEY)
+        assert patient_digest(room.settings.data, KEY) in links[0].detail and "4711" not in links[0].detail
+        assert list(audit.faults(session, room.settings.data)) == []
