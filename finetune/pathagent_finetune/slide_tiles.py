@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 
 from pathagent.agents import candidates
-from pathagent.resources import OpenSlide, Resources
+from pathagent.open_slide import OpenSlide
+from pathagent.resources import Resources
 from pathagent.runs import cache_dir
 from pathagent.state import Case, SlideInput
 from pathagent_finetune.slide_table import SlideRow

@@ -16,7 +16,7 @@ from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.records import Candidate, Evidence
 
 if TYPE_CHECKING:
-    from pathagent.resources import OpenSlide
+    from pathagent.open_slide import OpenSlide
 
 MAX_CANDIDATES: Final = 12
 MAX_OVERLAP: Final = 0.3

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pathagent.agents.finish import EXPLAINS
-from pathagent.resources import OpenSlide, Resources
+from pathagent.open_slide import OpenSlide
+from pathagent.resources import Resources
 from pathagent_tools.core.records import Evidence, Findings
 
 MAX_CITES: Final = 4

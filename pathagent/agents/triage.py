@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pathagent.agents.coverage import percent_of_tissue
-from pathagent.resources import OpenSlide, Resources
+from pathagent.open_slide import OpenSlide
+from pathagent.resources import Resources
 from pathagent.state import Case, Reading, SlideMeasures, State
 from pathagent_tools.core.records import Measurement, SlideRecord
 from pathagent_tools.core.vocabulary import NOT_ASSESSABLE, Outcome

@@ -12,7 +12,7 @@ from pathagent.report.figures import Map
 from pathagent_tools.core.protocols import Image
 
 if TYPE_CHECKING:
-    from pathagent.resources import OpenSlide
+    from pathagent.open_slide import OpenSlide
 
 STOPS: Final = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 """Colours of 0, 0.25, 0.5, 0.75 and 1: dark violet to yellow, ever lighter, so that grey print works too."""

@@ -10,17 +10,20 @@ import yaml
 from test_vlm_train import write_store
 
 from pathagent import cli
-from pathagent_finetune import adapters, role_eval
+from pathagent_finetune import adapters, role_eval, verify_eval
 from pathagent_finetune.adapters import load_adapter_recipe
 from pathagent_finetune.corpus import belief
 from pathagent_finetune.corpus.examples import write_example
+from pathagent_finetune.verify_eval import verify_table
 from pathagent_finetune.write_eval import write_table
 from pathagent_tools.core.card import ModelCard
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.protocols import Completion, ModelRequest
 from pathagent_tools.vlm.profile import load_profile
 
-SHIPPED = ("adapter-answer", "adapter-diagnose", "adapter-write")
+READING = ("adapter-answer", "adapter-diagnose", "adapter-write")
+"""Recipes whose examples show no tiles."""
+SHIPPED = (*READING, "adapter-describe", "adapter-verify")
 
 
 class Oracle:
@@ -45,7 +48,7 @@ def tiny(tmp_path: Path, name: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", READING)
 def test_an_adapter_is_trained_scored_beside_its_base_and_found_finished(tmp_path: Path, name: str) -> None:
     recipe, out = tiny(tmp_path, name), tmp_path / "adapter"
     command = ["finetune", "adapter", "--recipe", str(recipe), "-o", str(out)]
@@ -62,16 +65,45 @@ def test_an_adapter_is_trained_scored_beside_its_base_and_found_finished(tmp_pat
     assert (out / "card.json").stat().st_mtime_ns == written
 
 
-def test_the_describing_adapter_learns_from_pictures_of_its_tiles(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few tiles where a recipe would render thousands."""
     stores = {n: write_store(tmp_path / n, 6, i) for i, n in enumerate(("train", "validation", "test"))}
     monkeypatch.setattr(adapters, "render_tiles", lambda sets, folder, **_: stores)
+
+
+@pytest.mark.usefixtures("tiles")
+def test_the_describing_adapter_learns_from_pictures_of_its_tiles_and_is_told_what_was_counted(
+    tmp_path: Path,
+) -> None:
     out = tmp_path / "adapter"
     adapters.train_adapter(tiny(tmp_path, "adapter-describe"), out)
     card = ModelCard.load(out)
     assert {"model", "blank_image", "majority"} <= set(card.scores["before"])
     assert len(list((out / "corpus" / "train").glob("*.png"))) == 6
+    rows = [json.loads(row) for row in (out / "corpus" / "examples.jsonl").read_text().splitlines()]
+    assert all("mitotic figures " in str(row["messages"]) for row in rows)
+
+
+@pytest.mark.usefixtures("tiles")
+def test_the_checking_adapter_sees_the_look_that_it_judges(tmp_path: Path) -> None:
+    out = tmp_path / "adapter"
+    adapters.train_adapter(tiny(tmp_path, "adapter-verify"), out)
+    scores = ModelCard.load(out).scores
+    assert set(scores["after"]) == {"n", "metric", "claims", "answers"}
+    rows = [json.loads(row) for row in (out / "corpus" / "examples.jsonl").read_text().splitlines()]
+    assert all(len(row["images"]) == 1 for row in rows)
+
+
+def test_a_check_that_is_right_scores_one_and_one_that_always_agrees_is_at_chance(tmp_path: Path) -> None:
+    store, n = write_store(tmp_path / "test", 6, 2), 40
+    drawn = [verify_eval._drawn(store, i, answers=float(i >= n)) for i in range(2 * n)]
+    right = verify_table(Oracle({e.request.user: e.target for e in drawn}), store, n)  # type: ignore[arg-type]
+    agreeing = {e.request.user: {"said": "a", "seen": "a", "verdict": "supported"} for e in drawn}
+    always = verify_table(Oracle(agreeing), store, n)  # type: ignore[arg-type]
+    for part in ("claims", "answers"):
+        assert right[part]["balanced_accuracy"] == right[part]["supported_precision"] == 1.0
+        assert always[part]["balanced_accuracy"] == 0.5
 
 
 def test_an_oracle_reaches_the_ceiling_and_silence_scores_nothing() -> None:

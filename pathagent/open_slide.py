@@ -1,0 +1,166 @@
+"""One slide of a case, open, with what was worked out from it: tissue, quality, scans, measurements."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pathagent_tools.core.protocols import Image
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pathagent.resources import Resources
+    from pathagent_tools.core.geometry import Region
+    from pathagent_tools.core.records import Measurement
+    from pathagent_tools.encoders.closer import ClosePlaces
+    from pathagent_tools.encoders.domain import DomainVerdict
+    from pathagent_tools.encoders.scan import TileFeatures
+    from pathagent_tools.measure import StainMatrix
+    from pathagent_tools.measure.extent import Extent
+    from pathagent_tools.slides import Quality, Slide, Tissue
+
+T = TypeVar("T")
+MEASURE_MPP = 0.5
+"""Nuclei are measured at this resolution, or at the slide's own where it is coarser."""
+
+
+class OpenSlide:
+    """One slide of the case with what was worked out from it. Thread-safe; nothing is computed twice."""
+
+    def __init__(self, slide: Slide, resources: Resources) -> None:
+        self.slide, self._resources = slide, resources
+        self._lock = threading.RLock()
+        self._made: dict[str, Any] = {}
+
+    @property
+    def tissue(self) -> Tissue:
+        """Where the tissue is."""
+        from pathagent_tools.slides import tissue_mask
+
+        return self._once("tissue_mask", lambda: tissue_mask(self.slide))
+
+    @property
+    def quality(self) -> Quality:
+        """Fit to be read as H&E, or why not."""
+        from pathagent_tools.slides import check_quality
+
+        return self._once("check_quality", lambda: check_quality(self.slide, self.tissue))
+
+    @property
+    def stain(self) -> StainMatrix:
+        """Stain vectors of the slide."""
+        from pathagent_tools.measure import estimate_stain
+
+        return self._once("estimate_stain", lambda: estimate_stain(self.slide))
+
+    @property
+    def features(self) -> TileFeatures:
+        """Embeddings of the tissue's tiles: the question-free first scan."""
+        from pathagent_tools.encoders.scan import scan_slide
+
+        encoder, store = self._resources.encoder, self._resources.store
+        return self._once("scan_slide", lambda: scan_slide(self.slide, self.tissue, encoder, store=store))
+
+    @property
+    def anomaly(self) -> NDArray[np.float32]:
+        """[N] in 0..1 per tile, without a question."""
+        from pathagent_tools.encoders.reading import anomaly
+
+        return self._once("anomaly", lambda: anomaly(self.features.features, self._resources.encoder))
+
+    @property
+    def hints(self) -> list[str]:
+        """[N] the encoder's best class of each tile, in words."""
+        from pathagent_tools.encoders.reading import hints
+
+        return self._once("hints", lambda: hints(self.features.features, self._resources.encoder))
+
+    @property
+    def domain(self) -> DomainVerdict:
+        """Whether the encoder was made for such tissue. UserError where it cannot tell."""
+        from pathagent_tools.encoders.domain import slide_in_domain
+
+        encoder = self._resources.encoder
+        return self._once(
+            "slide_in_domain", lambda: slide_in_domain(self.slide, self.tissue, self.features, encoder)
+        )
+
+    @property
+    def scanned(self) -> bool:
+        """Whether the scan has been done; asking does not start it."""
+        return "scan_slide" in self._made
+
+    @property
+    def close(self) -> ClosePlaces:
+        """The scan together with a closer one around its best places."""
+        from pathagent_tools.encoders.closer import scan_closer
+
+        return self._once(
+            "scan_closer", lambda: scan_closer(self.slide, self.features, self._resources.encoder)
+        )
+
+    def relevance(self, goal: str, *, close: bool = False) -> NDArray[np.float32]:
+        """[N] in 0..1 per tile: likeness to the words of a question. close: of both scans' tiles."""
+        from pathagent_tools.encoders.reading import relevance
+
+        features = self.close.features if close else self.features.features
+        return self._tool("relevance", lambda: relevance(features, self._resources.encoder, goal), goal=goal)
+
+    def lesion_extent(self, tissues: Sequence[str], looks: Sequence[Region]) -> Extent | None:
+        """How large the lesion of these tissues under the looks is; None where the map shows none there."""
+        from pathagent_tools.measure.extent import lesion_extent
+
+        scanned, encoder = self.features, self._resources.encoder
+        return self._tool(
+            "lesion_extent",
+            lambda: lesion_extent(self.slide, scanned, encoder, tissues, looks),
+            tissues=list(tissues),
+            looks=[r.model_dump() for r in looks],
+        )
+
+    def read(self, region: Region) -> Image:
+        """Pixels of a region at its mpp, the caller's own to write to."""
+        return self._tool("read_region", lambda: self.slide.read(region).copy(), region=region.model_dump())
+
+    def measure(self, region: Region, *, known: bool = False) -> tuple[Measurement, ...]:
+        """Nuclei and tissue of one region, at 0.5 µm per px or the slide's own coarser resolution.
+
+        known: the models of the profile know such tissue, so its mitotic figures are counted too.
+        """
+        from pathagent_tools.measure import measure_region
+
+        mpp = max(MEASURE_MPP, self.slide.mpp)
+        pixels = self.slide.read(region.model_copy(update={"mpp": mpp}))
+        measured = self._tool(
+            "measure_region", lambda: measure_region(pixels, mpp, self.stain), region=region.model_dump()
+        )
+        detector = self._resources.mitosis_detector if known else None
+        if detector is None or not detector.reads(mpp):
+            return measured
+        count = self._tool("count_mitoses", lambda: detector.measure(pixels, mpp), region=region.model_dump())
+        return (*measured, count)
+
+    def mitoses(self, regions: Sequence[Region]) -> list[int] | None:
+        """Mitotic figures in each region; None where nothing counts them at this slide's resolution."""
+        detector = self._resources.mitosis_detector
+        mpp = max(MEASURE_MPP, self.slide.mpp)
+        if detector is None or not detector.reads(mpp):
+            return None
+        fields = (self.slide.read(r.model_copy(update={"mpp": mpp})) for r in regions)
+        return self._tool(
+            "count_mitoses",
+            lambda: [len(detector.find(pixels, mpp)) for pixels in fields],
+            regions=len(regions),
+        )
+
+    def _once(self, name: str, function: Callable[[], T]) -> T:
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = self._tool(name, function)
+            return cast("T", self._made[name])
+
+    def _tool(self, name: str, function: Callable[[], T], **arguments: Any) -> T:
+        return self._resources.tool(name, function, slide=self.slide.id, **arguments)
