@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from report_cases import evidence, findings
+from stand_ins import PROFILE, LookingModel
 
 from pathagent.agents import candidates as places
 from pathagent.agents.candidates import Pool
 from pathagent.agents.mitoses import about_mitoses, counted, hot_spot, mitosis_claim
+from pathagent.resources import Resources
 from pathagent_tools.core.geometry import Region
+from pathagent_tools.core.protocols import Image
 from pathagent_tools.core.records import Evidence, Hypothesis, Measurement, SlideRecord
+from pathagent_tools.measure.mitoses import MitosisDetector
+from pathagent_tools.vlm.profile import PROFILES
 
 STROMA = findings(tissue="stroma", architecture="none")
 TUMOUR = Hypothesis(diagnosis="adenocarcinoma", grade="grade 2", probability=0.9)
@@ -122,3 +128,43 @@ def test_nothing_is_offered_without_a_lesion_without_a_counter_or_a_second_time(
     assert hot_spot(many, "S1", [at(1, 0, 1), seen]) is None  # type: ignore[arg-type]
     assert hot_spot(many, "S1", [at(1, 0, 7)]) is None  # type: ignore[arg-type]
     assert hot_spot(Counting(None), "S1", [at(1, 0, 1)]) is None  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def counting_profile(tmp_path: Path) -> str:
+    path = tmp_path / "counting.yaml"
+    path.write_text((PROFILES / f"{PROFILE}.yaml").read_text() + "mitoses: embedded\n")
+    return str(path)
+
+
+@pytest.fixture
+def many_in_dark_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector that finds the more figures the darker a field is; the lesion is dark."""
+
+    def find(self: MitosisDetector, rgb: Image, mpp: float) -> np.ndarray:
+        return np.zeros((int(max(0.0, 170 - rgb.mean()) // 4), 3), np.float32)
+
+    monkeypatch.setattr(MitosisDetector, "find", find)
+
+
+@pytest.mark.usefixtures("many_in_dark_fields")
+def test_a_report_counts_looks_at_the_densest_field_and_cites_it(
+    draft: Any, lesion_slide: Path, counting_profile: str
+) -> None:
+    report = draft(lesion_slide, profile=counting_profile, vlm=LookingModel(sufficient_after=99))
+    (said,) = [c for c in report.claims if "itoses" in c.text]
+    assert said.text.startswith("Mitoses are many: up to ") and said.written_by == "rule"
+    counts = {e.id: counted(e) for e in report.evidence}
+    assert counts[said.evidence[0]] == max(counts.values()) > 0
+    assert report.provenance["mitoses"]["id"] == "embedded-mitoses"
+
+
+@pytest.mark.usefixtures("many_in_dark_fields")
+def test_on_tissue_that_the_models_do_not_know_nothing_is_counted(
+    draft: Any, lesion_slide: Path, counting_profile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Resources, "in_domain", lambda self, slide: (9.0, False))
+    report = draft(lesion_slide, profile=counting_profile)
+    assert report.outcome == "outside the model's domain"
+    assert not [m for e in report.evidence for m in e.measurements if m.name == "mitotic_figures"]
+    assert not [c for c in report.claims if "itoses" in c.text]
