@@ -143,8 +143,8 @@ class OpenSlide:
         count = self._tool("count_mitoses", lambda: detector.measure(pixels, mpp), region=region.model_dump())
         return (*measured, count)
 
-    def mitoses(self, regions: Sequence[Region]) -> list[int] | None:
-        """Mitotic figures in each region; None where nothing counts them at this slide's resolution."""
+    def mitoses(self, regions: Sequence[Region]) -> list[Measurement] | None:
+        """The count of mitotic figures in each region; None where nothing counts at this resolution."""
         detector = self._resources.mitosis_detector
         mpp = max(MEASURE_MPP, self.slide.mpp)
         if detector is None or not detector.reads(mpp):
@@ -152,7 +152,7 @@ class OpenSlide:
         fields = (self.slide.read(r.model_copy(update={"mpp": mpp})) for r in regions)
         return self._tool(
             "count_mitoses",
-            lambda: [len(detector.find(pixels, mpp)) for pixels in fields],
+            lambda: [detector.measure(pixels, mpp) for pixels in fields],
             regions=len(regions),
         )
 

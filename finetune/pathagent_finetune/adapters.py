@@ -6,9 +6,8 @@ A recipe draws the corpus, which is written as the chat JSONL that any trainer o
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -20,8 +19,9 @@ from pydantic import Field, ValidationError
 from pathagent_finetune.corpus.example import Example
 from pathagent_finetune.lora_recipe import LoraRecipe
 from pathagent_finetune.lora_train import tune
-from pathagent_finetune.mix import describe_tile, measured, mitotic_figures, text_example, verify_tile
+from pathagent_finetune.mix import describe_tile, text_example, verify_tile
 from pathagent_finetune.role_eval import answer_table, diagnose_table
+from pathagent_finetune.tile_measures import MEASURED_MPP, measured_tiles
 from pathagent_finetune.tilestore import TileSets, TileStore, render_tiles
 from pathagent_finetune.tuning_example import Split, TuningExample, from_phantom, write_chat_jsonl
 from pathagent_finetune.verify_eval import verify_table
@@ -30,17 +30,11 @@ from pathagent_finetune.vlm_recipe import recipe_text
 from pathagent_finetune.write_eval import write_table
 from pathagent_tools.core.card import ModelCard
 from pathagent_tools.core.errors import UserError
-from pathagent_tools.core.files import write_text_atomic
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.protocols import Role, VisionLanguageModel
-from pathagent_tools.core.records import Measurement
 
 log = logging.getLogger(__name__)
 
-COUNTED_MPP = 0.5
-"""Resolution of tiles whose mitotic figures are counted."""
-TOLD = 0.9
-"""Share of the counted tiles that are told with measurements of their nuclei, as each look of a run is."""
 VALIDATION_TEXTS = 1_000_000_000
 """Validation examples are drawn this far from the training ones."""
 
@@ -59,9 +53,7 @@ class AdapterRecipe(Frozen):
     reword: float = Field(default=0.0, ge=0, le=1, description="share of questions in many wordings")
     narrow: float = Field(default=0.0, ge=0, le=1, description="share of answers from one to three looks")
     tiles: TileSets | None = Field(default=None, description="where the examples show tiles")
-    counted: bool = Field(
-        default=False, description="tiles are told with the mitotic figures that the embedded detector counts"
-    )
+    measured: bool = Field(default=False, description="tiles are told with what a run would measure of them")
     tile_px: int = Field(default=192, gt=0)
 
 
@@ -96,28 +88,14 @@ def train_adapter(
 
 
 def _stores(plan: AdapterRecipe, folder: Path) -> dict[str, TileStore]:
-    """The tiles; those that are counted are rendered at the detector's resolution and shown at the base's."""
+    """The tiles; those that are measured are rendered at a run's resolution and shown at the base's."""
     if plan.tiles is None:
         return {}
-    if not plan.counted:
+    if not plan.measured:
         return render_tiles(plan.tiles, folder, px=plan.tile_px, mpp=plan.tuning.mpp)
-    finer = round(plan.tuning.mpp / COUNTED_MPP)
-    stores = render_tiles(plan.tiles, folder, px=plan.tile_px * finer, mpp=COUNTED_MPP)
+    finer = round(plan.tuning.mpp / MEASURED_MPP)
+    stores = render_tiles(plan.tiles, folder, px=plan.tile_px * finer, mpp=MEASURED_MPP)
     return {name: replace(store, shrink=finer) for name, store in stores.items()}
-
-
-def _figures(store: TileStore) -> list[int]:
-    """What the embedded detector counts in each tile; kept beside the tiles."""
-    from pathagent_tools.measure.mitoses import MitosisDetector
-
-    detector = MitosisDetector.load()
-    path = store.folder / f"figures-{detector.revision[:12]}.json"
-    if not path.is_file():
-        full = replace(store, shrink=1)
-        found = [len(detector.find(full.image(i), COUNTED_MPP)) for i in range(len(full))]
-        write_text_atomic(path, json.dumps(found))
-    counted: list[int] = json.loads(path.read_text())
-    return counted
 
 
 def _corpus(plan: AdapterRecipe, stores: Mapping[str, TileStore], folder: Path) -> Iterator[TuningExample]:
@@ -126,7 +104,7 @@ def _corpus(plan: AdapterRecipe, stores: Mapping[str, TileStore], folder: Path) 
         ("validation", plan.validation, plan.first_seed + VALIDATION_TEXTS),
     )
     for split, count, first in splits:
-        figures = _figures(stores[split]) if plan.counted and plan.score == "describe" else None
+        told = measured_tiles(stores[split]) if plan.measured and plan.score == "describe" else None
         for i in range(count):
             name = f"{split}-{i:06d}"
             if plan.tiles is None:
@@ -137,16 +115,10 @@ def _corpus(plan: AdapterRecipe, stores: Mapping[str, TileStore], folder: Path) 
                 if plan.score == "verify":
                     example = verify_tile(tile, stores[split], rng, reword=plan.reword)
                 else:
-                    example = _described(tile, stores[split], rng, figures)
+                    example = describe_tile(tile, stores[split], rng, seen=told[tile] if told else None)
                 yield from_phantom(
                     example, name, split=split, image=_picture(example, stores[split], folder, split)
                 )
-
-
-def _described(tile: int, store: TileStore, rng: Random, figures: Sequence[int] | None) -> Example:
-    if figures is None:
-        return describe_tile(tile, store, rng)
-    return describe_tile(tile, store, rng, figures=figures[tile], told=TOLD)
 
 
 def _picture(example: Example, store: TileStore, folder: Path, split: str) -> Path:
@@ -172,11 +144,8 @@ def _score(plan: AdapterRecipe, stores: Mapping[str, TileStore], card: ModelCard
             return verify_table(vlm, stores["test"], plan.scored)
         if plan.score != "describe":
             return tables[plan.score](vlm, plan.scored)
-        store, told = stores["test"], None
-        if plan.counted:  # the base is told what it was trained to be told, the adapter the count as well
-            counts = _figures(store) if adapters else [None] * len(store)
-            told = [_told(store, i, count) for i, count in enumerate(counts)]
-        return describe_table(vlm, store, mpp=plan.tuning.mpp, measured=told)
+        told = measured_tiles(stores["test"]) if plan.measured else None
+        return describe_table(vlm, stores["test"], mpp=plan.tuning.mpp, measured=told)
 
     tables: dict[str, Callable[[VisionLanguageModel, int], dict[str, Any]]] = {
         "answer": answer_table,
@@ -186,11 +155,6 @@ def _score(plan: AdapterRecipe, stores: Mapping[str, TileStore], card: ModelCard
     log.info("scoring the base, then the adapter")
     scores = {"before": scored({}), "after": scored(dict.fromkeys(plan.roles, out))}
     completed(card, plan, scores).save(out)
-
-
-def _told(store: TileStore, tile: int, figures: int | None) -> tuple[Measurement, ...]:
-    seen = measured(store.truth[tile], Random(f"told-{tile}"))
-    return seen if figures is None else (*seen, mitotic_figures(figures))
 
 
 def completed(card: ModelCard, plan: AdapterRecipe, scores: Mapping[str, Any]) -> ModelCard:

@@ -34,6 +34,7 @@ from pathagent_tools.phantom.stain import SCANNERS_HELD_OUT
 REACH_UM: Final = 6.0
 """A peak counts as a figure whose centre is this near."""
 THRESHOLDS: Final = tuple(round(float(t), 2) for t in np.arange(0.2, 0.96, 0.05))
+FALSE_FIELDS: Final = 0.004
 COLOUR: Final = 0.08
 Points = NDArray[np.float32]
 
@@ -72,7 +73,9 @@ def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles:
         loss=work.loss,
         evaluate=work.evaluate,
         keep_best=lambda m: save_detector(
-            net, plan.shape.model_copy(update={"threshold": m["threshold"]}), out / "model"
+            net,
+            plan.shape.model_copy(update={"threshold": m["threshold"], "certain": m["certain"]}),
+            out / "model",
         ),
         filters=True,
     )
@@ -118,7 +121,10 @@ class _Work:
         return image, target(inside, size)
 
     def evaluate(self) -> Metrics:
-        """F1 of figures on validation fields at the threshold where it is largest."""
+        """F1 of figures on validation fields at the threshold where it is largest.
+
+        `certain` is the lowest threshold at which at most `FALSE_FIELDS` of those without figures have one.
+        """
         store = self.stores["validation"]
         heat = _heat(self.net, store)
         truth = [store.figures(i) for i in range(len(store))]
@@ -126,7 +132,10 @@ class _Work:
             t: detection([peaks(h, t) for h in heat], truth, self.plan.shape.mpp) for t in THRESHOLDS
         }
         best = max(THRESHOLDS, key=lambda t: by_threshold[t]["f1"])
-        return {"score": by_threshold[best]["f1"], "threshold": best} | by_threshold[best]
+        empty = [h.max() for h, figures in zip(heat, truth, strict=True) if not len(figures)]
+        sure = [t for t in THRESHOLDS if np.mean([top >= t for top in empty]) <= FALSE_FIELDS]
+        found = {"score": by_threshold[best]["f1"], "threshold": best, "certain": min(sure, default=0.95)}
+        return found | by_threshold[best]
 
 
 def target(figures: Points, px: int) -> NDArray[np.float32]:

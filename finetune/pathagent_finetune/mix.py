@@ -61,7 +61,7 @@ TRIES, AMBIGUOUS_SEEDS, NARROW_SEEDS = 12, 1 << 48, 1 << 50
 _FIELD_MM2 = 0.192 * 0.192
 
 
-def measured(truth: dict[str, Any], rng: Random) -> tuple[Measurement, ...]:
+def _measured(truth: dict[str, Any], rng: Random) -> tuple[Measurement, ...]:
     """What nuclear segmentation would say of the tile: the truth with its usual error."""
     if not truth["nuclei"]:
         return ()
@@ -84,11 +84,11 @@ def tile_example(tile: int, store: TileStore, rng: Random) -> Example:
 
 
 def describe_tile(
-    tile: int, store: TileStore, rng: Random, *, figures: int | None = None, told: float = 0.4
+    tile: int, store: TileStore, rng: Random, *, seen: Sequence[Measurement] | None = None
 ) -> Example:
-    """Describe a tile; a share `told` of them with the measurements of its nuclei, and `figures` counted."""
-    seen = measured(store.truth[tile], rng) if rng.random() < told else ()
-    seen += () if figures is None else (mitotic_figures(figures),)
+    """Describe a tile: told what was measured of it (`seen`), else in two of five what might have been."""
+    if seen is None:
+        seen = _measured(store.truth[tile], rng) if rng.random() < 0.4 else ()
     return examples.describe_example(store.findings(tile), tile, rng, measurements=seen)
 
 
@@ -112,11 +112,6 @@ def verify_tile(
     leading = family_of(findings) if rng.random() < 0.7 else rng.choice(list(DIAGNOSES))
     question = draw_question(rng, diagnosis=leading, reword=reword, held_out=held_out)
     return verify_answer_example(question, findings, rng, tile=tile)
-
-
-def mitotic_figures(count: int) -> Measurement:
-    """What the mitosis detector says of a field."""
-    return Measurement(name="mitotic_figures", label="mitotic figures", value=count, unit="1")
 
 
 def text_example(

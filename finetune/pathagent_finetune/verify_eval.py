@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pathagent.agents.verification import verdict_of
+from pathagent.rules.agreement import verdict_of
 from pathagent_finetune.corpus.example import Example
 from pathagent_finetune.mix import verify_tile
 from pathagent_finetune.tilestore import TileStore

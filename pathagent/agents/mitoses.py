@@ -15,7 +15,7 @@ from pathagent.agents import candidates as places
 from pathagent.agents.finish import EXPLAINS
 from pathagent.resources import Resources
 from pathagent_tools.core.geometry import Region
-from pathagent_tools.core.records import Evidence, Hypothesis, SlideRecord
+from pathagent_tools.core.records import Evidence, Hypothesis, Measurement, SlideRecord
 from pathagent_tools.measure.mitoses import amount
 
 MAX_CITES: Final = 4
@@ -42,7 +42,8 @@ def hot_spot(resources: Resources, slide: str, looked: Sequence[Evidence]) -> tu
     like = places.near_lesion(pool, mine)
     fields = places.in_order_of(pool, like, [e.region for e in mine], FIELDS)
     fields = [i for i in fields if like[i] >= LIKE_LESION]
-    counts = opened.mitoses([pool.regions[i] for i in fields]) if fields else None
+    found = opened.mitoses([pool.regions[i] for i in fields]) if fields else None
+    counts = list(map(_figures, found or ()))
     if not counts or max(counts) <= max(map(counted, mine), default=0):
         return None
     best = int(np.argmax(counts))
@@ -50,12 +51,20 @@ def hot_spot(resources: Resources, slide: str, looked: Sequence[Evidence]) -> tu
 
 
 def counted(look: Evidence) -> int:
-    """Mitotic figures that were counted in a look, 0 where nobody counted."""
-    return _count(look) or 0
+    """Mitotic figures in a look, 0 where nobody counted or none of them is certain.
+
+    The largest of many counts is asked for, so what is uncertain would add up.
+    """
+    found = _count(look)
+    return 0 if found is None else _figures(found)
 
 
-def _count(look: Evidence) -> int | None:
-    return next((int(m.value) for m in look.measurements if m.name == "mitotic_figures"), None)
+def _figures(count: Measurement) -> int:
+    return int(count.value) if count.q05 else 0
+
+
+def _count(look: Evidence) -> Measurement | None:
+    return next((m for m in look.measurements if m.name == "mitotic_figures"), None)
 
 
 def mitosis_claim(

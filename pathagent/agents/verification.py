@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pathagent.resources import Resources
+from pathagent.rules.agreement import verdict_of
 from pathagent.state import ModelCall, State, asked_about
 from pathagent_tools.core.records import Claim, Evidence
 from pathagent_tools.vlm import roles
@@ -30,7 +31,7 @@ class _Check:
 
     @property
     def verdict(self) -> str:
-        """The verdict on the claim by this look."""
+        """The verdict on the claim by this look, held to what the model named."""
         return verdict_of(self.call.data)
 
     @property
@@ -39,17 +40,6 @@ class _Check:
         return (
             f"{self.look.id} shows {str((self.call.data or {}).get('seen', '')).strip() or 'nothing of it'}"
         )
-
-
-def verdict_of(data: Mapping[str, Any] | None) -> str:
-    """The model's verdict; where it names the same thing as said and as seen, that is support.
-
-    data: what the model answered to `roles.verify`, None where it was unusable (no verdict).
-    """
-    said, seen = (str((data or {}).get(key, "")).strip().casefold() for key in ("said", "seen"))
-    if seen and seen in (said, *said.split(", ")):
-        return "supported"
-    return str((data or {}).get("verdict", ""))
 
 
 def verify(resources: Resources, state: State) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from pathagent.batches.jobs import all_rows
 
 HERE = Path(__file__).parent
 WORKERS = 2
-HANGS_S = 60
+HANGS_S = 120
 """What a case may take: far more than any does that does not hang."""
 
 

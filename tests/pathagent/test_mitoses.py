@@ -26,11 +26,16 @@ TUMOUR = Hypothesis(diagnosis="adenocarcinoma", grade="grade 2", probability=0.9
 NORMAL = Hypothesis(diagnosis="no significant abnormality", probability=0.9)
 
 
-def look(number: int, figures: int | None, **more: Any) -> Evidence:
+def count_of(figures: int, certain: int) -> Measurement:
+    """A field's count, of which so many are certain."""
+    sure = min(figures, certain)
+    return Measurement(name="mitotic_figures", label="Mitotic figures", value=figures, unit="1", q05=sure)
+
+
+def look(number: int, figures: int | None, *, certain: int = 1, **more: Any) -> Evidence:
     found = evidence(number, **more)
     region = found.region.model_copy(update={"width": 384, "height": 384})
-    count = Measurement(name="mitotic_figures", label="Mitotic figures", value=figures or 0, unit="1")
-    measured = () if figures is None else (count,)
+    measured = () if figures is None else (count_of(figures, certain),)
     return found.model_copy(update={"region": region, "measurements": measured})
 
 
@@ -56,6 +61,12 @@ def test_where_no_field_has_any_the_claim_says_how_many_were_counted() -> None:
     assert said is not None
     assert said["text"] == "No mitoses are counted in 6 fields of the lesion."
     assert said["evidence"] == ("E1", "E2", "E3", "E4")
+
+
+def test_figures_of_which_none_is_certain_are_not_said() -> None:
+    said = claim([look(1, 2, certain=0), look(2, 0)])
+    assert said is not None
+    assert said["text"] == "No mitoses are counted in 2 fields of the lesion."
 
 
 def test_of_another_diagnosis_every_counted_field_counts() -> None:
@@ -84,9 +95,9 @@ class Counting:
         self.figures, self.asked = figures, [0]
 
     def slide(self, slide_id: str) -> Any:
-        def mitoses(regions: list[Region]) -> list[int] | None:
+        def mitoses(regions: list[Region]) -> list[Measurement] | None:
             self.asked = [r.x // 1000 for r in regions]
-            return None if self.figures is None else [self.figures[i] for i in self.asked]
+            return None if self.figures is None else [count_of(self.figures[i], 1) for i in self.asked]
 
         return SimpleNamespace(mitoses=mitoses)
 
@@ -142,7 +153,7 @@ def many_in_dark_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     """A detector that finds the more figures the darker a field is; the lesion is dark."""
 
     def find(self: MitosisDetector, rgb: Image, mpp: float) -> np.ndarray:
-        return np.zeros((int(max(0.0, 170 - rgb.mean()) // 4), 3), np.float32)
+        return np.ones((int(max(0.0, 170 - rgb.mean()) // 4), 3), np.float32)
 
     monkeypatch.setattr(MitosisDetector, "find", find)
 

@@ -87,4 +87,6 @@ def test_a_question_with_options_is_answered_by_one_of_them_or_by_saying_that_no
 
 def test_what_was_counted_is_told_with_the_other_measurements() -> None:
     count = Measurement(name="mitotic_figures", label="Mitotic figures", value=3, unit="1")
-    assert "Measured: mitotic figures 3." in roles.describe(IMAGE, field_um=192, measurements=[count]).user
+    small = roles.describe(IMAGE, field_um=192, measurements=[count]).user
+    assert "Measured: mitotic figures 3, mitoses many." in small
+    assert "figures 3, mitoses few." in roles.describe(IMAGE, field_um=448, measurements=[count]).user

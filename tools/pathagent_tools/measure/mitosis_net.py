@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 STRIDE: Final = 4
 """Pixels of the field a side of a cell."""
+RARE: Final = -4.0
+"""Logit of a cell before training: figures are rare."""
 
 
 class _Block(nn.Module):
@@ -37,8 +39,10 @@ class MitosisNet(nn.Module):
             nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1),
         )
         self.blocks = nn.Sequential(*(_Block(channels, d) for d in dilations))
-        self.head = nn.Sequential(nn.BatchNorm2d(channels), nn.SiLU(), nn.Conv2d(channels, 1, 1))
-        nn.init.constant_(self.head[2].bias, -4.0)  # figures are rare
+        last = nn.Conv2d(channels, 1, 1)
+        if last.bias is not None:
+            nn.init.constant_(last.bias, RARE)
+        self.head = nn.Sequential(nn.BatchNorm2d(channels), nn.SiLU(), last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the cells; `h` and `w` are multiples of 4."""

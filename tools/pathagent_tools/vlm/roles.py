@@ -14,6 +14,7 @@ from pathagent_prompts import load
 from pathagent_tools.core.protocols import Image, ModelRequest, Role
 from pathagent_tools.core.records import Evidence, Hypothesis, Measurement
 from pathagent_tools.core.vocabulary import NOT_ASSESSABLE, SLOTS
+from pathagent_tools.measure.mitoses import amount
 
 LEDGER_LINES = 16
 """A model reads at most this many ledger lines; `ledger_text` keeps the most telling ones."""
@@ -70,8 +71,11 @@ def one_line(text: str | None, limit: int = 400) -> str:
     return flat[:limit] or "none"
 
 
-def measurements_text(measurements: Sequence[Measurement]) -> str:
-    """`nuclei 2310 per mm2, nuclear area 48 um2, mitotic figures 2`, or `nothing`."""
+def measurements_text(measurements: Sequence[Measurement], field_um: float) -> str:
+    """`nuclei 2310 per mm2, nuclear area 48 um2, mitotic figures 2, mitoses few`, or `nothing`.
+
+    field_um: side of the field, which makes a density of a count.
+    """
     by_name = {m.name: m.value for m in measurements}
     parts = []
     if "nuclei_per_mm2" in by_name:
@@ -79,7 +83,8 @@ def measurements_text(measurements: Sequence[Measurement]) -> str:
     if "nuclear_area" in by_name:
         parts.append(f"nuclear area {by_name['nuclear_area']:.0f} um2")
     if "mitotic_figures" in by_name:
-        parts.append(f"mitotic figures {by_name['mitotic_figures']:.0f}")
+        count = round(by_name["mitotic_figures"])
+        parts.append(f"mitotic figures {count}, mitoses {amount(count, (field_um / 1000) ** 2)}")
     return ", ".join(parts) or "nothing"
 
 
@@ -120,7 +125,7 @@ def describe(image: Image, *, field_um: float, measurements: Sequence[Measuremen
         [image],
         160,
         field_um=f"{field_um:.0f}",
-        measurements=measurements_text(measurements),
+        measurements=measurements_text(measurements, field_um),
     )
 
 
