@@ -129,7 +129,9 @@ def _picture(example: Example, store: TileStore, folder: Path, split: str) -> Pa
     path = folder / split / f"{tile:06d}.png"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(store.image(tile)).save(path)
+        part = path.with_suffix(".tmp")
+        Image.fromarray(store.image(tile)).save(part, format="PNG")
+        part.replace(path)
     return path
 
 
