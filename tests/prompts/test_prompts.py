@@ -80,7 +80,8 @@ def test_a_missing_variable_is_an_error() -> None:
 def test_a_question_with_options_is_answered_by_one_of_them_or_by_saying_that_none_fits() -> None:
     asked = roles.answer("S1", "none", "Which?", "E1 stroma", ["E1"], options=("adenoma", "stroma"))
     allowed = asked.schema["properties"]["answer"]["enum"]
-    assert allowed == ["adenoma", "stroma", "none of these", "not assessable from this material"]
+    assert allowed[:3] == ["adenoma", "stroma", "none of these"]
+    assert "not assessable from this material" in allowed and "tumour" not in allowed
     free = roles.answer("S1", "none", "Which?", "E1 stroma", ["E1"])
     assert "enum" not in free.schema["properties"]["answer"]
 

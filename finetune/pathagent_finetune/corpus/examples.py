@@ -233,13 +233,14 @@ def _answer(
         return (f"{topic} in {shown[0].id}", "yes", shown) if shown else ("none", "no", read[:2])
     if kind == "choice":
         fits = next((h.diagnosis for h in believed if h.diagnosis in question.options), leading.diagnosis)
+        fits = fits if fits in question.options or not question.options else roles.NONE_FITS
         return leading.diagnosis, fits, core or read[:2]
     if kind == "grade":
-        said = leading.grade if leading.grade != "none" else "no grade applies"
+        said = leading.grade if leading.grade != "none" else roles.NO_GRADE
         return leading.text, said, core or read[:2]
     if kind == "where":
         places = [e.place for e in core][:7]
-        commonest = max(sorted(set(places)), key=places.count) if places else "no lesion seen"
+        commonest = max(sorted(set(places)), key=places.count) if places else roles.NO_LESION
         return ", ".join(places) or leading.diagnosis, commonest, core or read[:2]
     raise ValueError(f"unknown question kind {kind!r}")
 

@@ -184,8 +184,8 @@ def verify(claim: str, look: str, images: Sequence[Image] = ()) -> ModelRequest:
     return _request("verify", schema, images, 60, claim=one_line(claim), look=look)
 
 
-NONE_FITS = "none of these"
-"""The answer to a question whose options all do not fit."""
+NONE_FITS, NO_GRADE, NO_LESION = "none of these", "no grade applies", "no lesion seen"
+"""Answers to questions whose options all do not fit."""
 ANSWER_CLASSES = ("answered", "cannot be told from this slide", "insufficient evidence")
 
 
@@ -204,7 +204,8 @@ def answer(
     The model first names what is asked about and what the evidence shows of it. Where options are given the
     answer is one of them, or says that none fits or that the slide cannot tell.
     """
-    words = {"enum": list(dict.fromkeys((*options, NONE_FITS, NOT_ASSESSABLE)))} if options else _text(160)
+    outs = (NONE_FITS, NO_GRADE, NO_LESION, NOT_ASSESSABLE)
+    words = {"enum": list(dict.fromkeys((*options, *outs)))} if options else _text(160)
     schema = _object(
         about=_text(60),
         seen=_text(120),
