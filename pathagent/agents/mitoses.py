@@ -87,10 +87,14 @@ def mitosis_claim(
     most = max(map(counted, fields))
     densest = [e for e in fields if counted(e) == most]
     mm2 = _area_mm2(densest[0], slides)
+    unsure = max(int(found.value) for e in fields if (found := _count(e)))
+    doubt = f" with certainty in {where} (up to {unsure} uncertain in one)" if unsure else f" in {where}"
+    assumed = any(slides[e.region.slide].resolution_assumed for e in densest)
+    how = f"{where} counted{'; resolution assumed by user' if assumed else ''}"
     said = {
-        "none": f"No mitoses are counted in {where}.",
-        "few": f"Mitoses are few: up to {most} in a field of {mm2:.2g} mm² ({where} counted).",
-        "many": f"Mitoses are many: up to {most} in a field of {mm2:.2g} mm² ({where} counted).",
+        "none": f"No mitoses are counted{doubt}.",
+        "few": f"Mitoses are few: up to {most} in a field of {mm2:.2g} mm² ({how}).",
+        "many": f"Mitoses are many: up to {most} in a field of {mm2:.2g} mm² ({how}).",
     }
     return {
         "section": "microscopy",

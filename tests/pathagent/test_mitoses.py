@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +16,14 @@ from pathagent.agents import candidates as places
 from pathagent.agents.candidates import Pool
 from pathagent.agents.mitoses import about_mitoses, counted, hot_spot, mitosis_claim
 from pathagent.resources import Resources
+from pathagent_tools.core.card import ModelCard
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.protocols import Image
 from pathagent_tools.core.records import Evidence, Hypothesis, Measurement, SlideRecord
-from pathagent_tools.measure.mitoses import MitosisDetector
-from pathagent_tools.vlm.profile import PROFILES
+from pathagent_tools.core.scoring.report import values
+from pathagent_tools.measure.mitoses import EMBEDDED, MitosisDetector
+from pathagent_tools.vlm.profile import PROFILES, load_profile
+from pathagent_tools.vlm.weights import models_digest
 
 STROMA = findings(tissue="stroma", architecture="none")
 TUMOUR = Hypothesis(diagnosis="adenocarcinoma", grade="grade 2", probability=0.9)
@@ -40,7 +44,7 @@ def look(number: int, figures: int | None, *, certain: int = 1, **more: Any) -> 
 
 
 def slides() -> dict[str, SlideRecord]:
-    return {"S1": SlideRecord.model_construct(id="S1", mpp=0.5)}
+    return {"S1": SlideRecord.model_construct(id="S1", mpp=0.5, resolution_assumed=False)}
 
 
 def claim(looks: list[Evidence], leading: Hypothesis = TUMOUR) -> dict[str, Any] | None:
@@ -66,7 +70,17 @@ def test_where_no_field_has_any_the_claim_says_how_many_were_counted() -> None:
 def test_figures_of_which_none_is_certain_are_not_said() -> None:
     said = claim([look(1, 2, certain=0), look(2, 0)])
     assert said is not None
-    assert said["text"] == "No mitoses are counted in 2 fields of the lesion."
+    assert said["text"] == (
+        "No mitoses are counted with certainty in 2 fields of the lesion (up to 2 uncertain in one)."
+    )
+    assert values(said["text"]) == {"mitoses": frozenset({"none"})}
+
+
+def test_a_density_on_an_assumed_resolution_says_so() -> None:
+    assumed = {"S1": SlideRecord.model_construct(id="S1", mpp=0.5, resolution_assumed=True)}
+    said = mitosis_claim([look(1, 4)], TUMOUR, assumed)
+    assert said is not None
+    assert said["text"].endswith("(1 field of the lesion counted; resolution assumed by user).")
 
 
 def test_of_another_diagnosis_every_counted_field_counts() -> None:
@@ -179,3 +193,12 @@ def test_on_tissue_that_the_models_do_not_know_nothing_is_counted(
     assert report.outcome == "outside the model's domain"
     assert not [m for e in report.evidence for m in e.measurements if m.name == "mitotic_figures"]
     assert not [c for c in report.claims if "itoses" in c.text]
+
+
+def test_another_detector_makes_other_models_so_that_a_batch_does_not_mix_them(tmp_path: Path) -> None:
+    shutil.copytree(EMBEDDED, tmp_path / "own")
+    profile = load_profile("embedded").model_copy(update={"mitoses": tmp_path / "own"})
+    before = models_digest(profile)
+    card = ModelCard.load(tmp_path / "own")
+    card.model_copy(update={"files": card.files | {"model.safetensors": "0" * 64}}).save(tmp_path / "own")
+    assert models_digest(profile) != before

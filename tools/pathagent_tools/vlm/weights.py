@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pathagent_tools.core.card import CARD_NAME, ModelCard
 from pathagent_tools.core.files import canonical_json, sha256_bytes, sha256_file
+from pathagent_tools.measure.mitoses import detector_folder
 from pathagent_tools.vlm.adapters import adapter_digests
 from pathagent_tools.vlm.profile import EMBEDDED_WEIGHTS, Profile, VLMSpec
 
@@ -21,11 +22,12 @@ def weights_source(spec: VLMSpec) -> str | None:
 
 
 def models_digest(profile: Profile) -> str:
-    """Short digest of a profile and of the VLM and adapter weights that lie here: other models, another."""
+    """Short digest of a profile and of its VLM, adapter and detector weights here: other models, another."""
     spec = profile.vlm
     folder = weights_folder(spec)
     base = spec.revision or (revision_of(folder) if folder else None)
-    here = [base, adapter_digests(spec.adapters)]
+    counts = revision_of(detector_folder(profile.mitoses)) if profile.mitoses is not None else None
+    here = [base, adapter_digests(spec.adapters), counts]
     return sha256_bytes(canonical_json([profile.model_dump(mode="json"), here]).encode())[:12]
 
 
