@@ -23,6 +23,8 @@ from pathagent_tools.vlm import roles
 
 MAX_CITES: Final = 4
 _UNITS: Final = {"/mm2": "per mm²", "um2": "µm²"}
+_REPEATED: Final = re.compile(r"\b(\w[\w ]*\w)(?:(?:, | and )\1\b)+")
+"""The same words twice in a row in a list."""
 Draft = dict[str, Any]
 """Fields of a Claim without its id."""
 
@@ -150,10 +152,13 @@ def names(text: str, diagnosis: str) -> bool:
 
 
 def sentences_of(call: ModelCall) -> list[tuple[str, tuple[str, ...]]]:
-    """(sentence, evidence ids that it cites) of a `write` answer, repeats left out."""
+    """(sentence, evidence ids that it cites) of a `write` answer, repeats left out, in lists too.
+
+    `stroma, stroma and mucin` is said as `stroma and mucin`; the completion stays as it was in `run.json`.
+    """
     found: dict[str, tuple[str, ...]] = {}
     for item in (call.data or {}).get("sentences", []):
-        text = " ".join(str(item.get("text", "")).split())
+        text = _REPEATED.sub(r"\1", " ".join(str(item.get("text", "")).split()))
         if text:
             found.setdefault(text, _cites(item.get("cites", [])))
     return list(found.items())
