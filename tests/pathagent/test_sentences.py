@@ -13,7 +13,7 @@ from pathagent.agents.writing import sentences_of
     ("written", "said"),
     [
         ("Other fields show stroma, stroma and stroma.", "Other fields show stroma."),
-        ("Elsewhere there is necrosis, necrosis and smooth muscle.", "Elsewhere there is necrosis and smooth muscle."),
+        ("Elsewhere: necrosis, necrosis and smooth muscle.", "Elsewhere: necrosis and smooth muscle."),
         ("Other fields show stroma, adipose and mucin.", "Other fields show stroma, adipose and mucin."),
         ("Nuclei are of low grade, and mitoses and necrosis are absent.",) * 2,
     ],
