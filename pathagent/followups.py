@@ -165,7 +165,8 @@ def _start(resources: Resources, earlier: Report | None) -> dict[str, Any]:
         for slide, found in earlier.measurements.items()
     }
     evidence = {e.id: e for e in earlier.evidence}
-    return {**admit(resources.case, {s.id: s for s in earlier.slides}, measures), "evidence": evidence}
+    known = {"measures": measures, "evidence": evidence}
+    return {**admit(resources.case, {s.id: s for s in earlier.slides}), **known}
 
 
 def _belief(earlier: Report) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """The graph: how a case moves from slides to a report. Nodes and routing, nothing else.
 
-triage ─▶ navigation ─▶ description × n ─▶ diagnosis ─▶ write ─▶ verify ─▶ illustrate
-   │          ▲  │                             │          ▲                       │
-   │          └──┼──── missing evidence ◀──────┘          │                    compare ─▶ review ─▶ finish
-   └─────────────┴──── nothing to look at ────────────────┘
+triage ─▶ navigation ─▶ description × n ─▶ diagnosis ─▶ measure ─▶ write ─▶ verify ─▶ illustrate
+   │          ▲  │                             │           ▲                            │
+   │          └──┼──── missing evidence ◀──────┘           │                         compare
+   └─────────────┴──── nothing to look at ─────────────────┘                            │
+                                                                          finish ◀── review
+
+Slides are measured after the looking: a reader waits for the first look, and none of it needs a number.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from pathagent.agents.finish import finish
 from pathagent.agents.illustration import illustrate
 from pathagent.agents.navigation import navigation
 from pathagent.agents.review import review
-from pathagent.agents.triage import triage
+from pathagent.agents.triage import measurement, triage
 from pathagent.agents.verification import verify
 from pathagent.agents.writing import write
 from pathagent.events import NodeFinished, NodeStarted
@@ -54,6 +57,7 @@ def build_graph(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) ->
         "triage": triage,
         "navigation": navigation,
         "diagnosis": diagnosis,
+        "measure": measurement,
         "write": write,
         "verify": verify,
         "illustrate": illustrate,
@@ -66,9 +70,10 @@ def build_graph(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) ->
 
     builder.add_edge(START, "triage")
     builder.add_conditional_edges("triage", after_triage)
-    builder.add_conditional_edges("navigation", after_navigation, ["description", "write"])
+    builder.add_conditional_edges("navigation", after_navigation, ["description", "measure"])
     builder.add_edge("description", "diagnosis")
     builder.add_conditional_edges("diagnosis", after_diagnosis)
+    builder.add_edge("measure", "write")
     builder.add_edge("write", "verify")
     builder.add_edge("verify", "illustrate")
     builder.add_edge("illustrate", "compare")
@@ -78,21 +83,21 @@ def build_graph(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) ->
     return builder.compile(checkpointer=checkpointer, name="pathagent")
 
 
-def after_triage(state: State) -> Literal["navigation", "write"]:
+def after_triage(state: State) -> Literal["navigation", "measure"]:
     """Look, unless no slide may be looked at or the question is not one for H&E."""
-    return "write" if state["reading"] == "none" else "navigation"
+    return "measure" if state["reading"] == "none" else "navigation"
 
 
-def after_navigation(state: State) -> list[Send] | Literal["write"]:
-    """One branch for every few looks; straight to writing where nothing is planned."""
+def after_navigation(state: State) -> list[Send] | Literal["measure"]:
+    """One branch for every few looks; on to the end where nothing is planned."""
     plan = tuple(state["plan"])
     groups = [plan[i : i + LOOKS_TOGETHER] for i in range(0, len(plan), LOOKS_TOGETHER)]
-    return [Send("description", LookOrder(looks=group)) for group in groups] or "write"
+    return [Send("description", LookOrder(looks=group)) for group in groups] or "measure"
 
 
-def after_diagnosis(state: State) -> Literal["navigation", "write"]:
+def after_diagnosis(state: State) -> Literal["navigation", "measure"]:
     """Look on while the evidence is not enough and the budget lasts."""
-    return "write" if state.get("stop") else "navigation"
+    return "measure" if state.get("stop") else "navigation"
 
 
 def _node(

@@ -128,7 +128,8 @@ class OpenSlide:
     def measure(self, region: Region, *, known: bool = False) -> tuple[Measurement, ...]:
         """Nuclei and tissue of one region, at 0.5 µm per px or the slide's own coarser resolution.
 
-        known: the models of the profile know such tissue, so its mitotic figures are counted too.
+        known: the models of the profile know such tissue, so its mitotic figures are counted and the encoder
+        says what it takes it for.
         """
         from pathagent_tools.measure import measure_region
 
@@ -137,11 +138,25 @@ class OpenSlide:
         measured = self._tool(
             "measure_region", lambda: measure_region(pixels, mpp, self.stain), region=region.model_dump()
         )
-        detector = self._resources.mitosis_detector if known else None
-        if detector is None or not detector.reads(mpp):
+        if not known:
             return measured
-        count = self._tool("count_mitoses", lambda: detector.measure(pixels, mpp), region=region.model_dump())
-        return (*measured, count)
+        detector = self._resources.mitosis_detector
+        if detector is not None and detector.reads(mpp):
+            count = self._tool(
+                "count_mitoses", lambda: detector.measure(pixels, mpp), region=region.model_dump()
+            )
+            measured = (*measured, count)
+        return (*measured, *self._read_again(region))
+
+    def _read_again(self, region: Region) -> tuple[Measurement, ...]:
+        """The encoder's own reading of a look; nothing where the slide is coarser than its tiles."""
+        from pathagent_tools.encoders.tissue_map import head_of, read_field
+
+        encoder = self._resources.encoder
+        if head_of(encoder) is None or self.slide.mpp > 1.02 * encoder.tile_mpp:
+            return ()
+        pixels = self.slide.read(region.model_copy(update={"mpp": encoder.tile_mpp}))
+        return self._tool("read_field", lambda: read_field(encoder, pixels), region=region.model_dump())
 
     def mitoses(self, regions: Sequence[Region]) -> list[Measurement] | None:
         """The count of mitotic figures in each region; None where nothing counts at this resolution."""

@@ -23,6 +23,7 @@ from pathagent_finetune.corpus.verdicts import (
 from pathagent_finetune.tilestore import TileStore
 from pathagent_tools.core.records import Evidence, Measurement
 from pathagent_tools.core.vocabulary import DIAGNOSES
+from pathagent_tools.encoders.tissue_map import SHARE_OF, TUMOUR_GRADE
 
 HINTS = (
     "irregular invasive glands",
@@ -86,9 +87,14 @@ def tile_example(tile: int, store: TileStore, rng: Random) -> Example:
 def describe_tile(
     tile: int, store: TileStore, rng: Random, *, seen: Sequence[Measurement] | None = None
 ) -> Example:
-    """Describe a tile: told what was measured of it (`seen`), else in two of five what might have been."""
+    """Describe a tile: told what was measured of it (`seen`), else in two of five what might have been.
+
+    One in ten of those measured is told without the encoder's reading, which not every encoder has.
+    """
     if seen is None:
         seen = _measured(store.truth[tile], rng) if rng.random() < 0.4 else ()
+    elif rng.random() < 0.1:
+        seen = [m for m in seen if not m.name.startswith(SHARE_OF) and m.name != TUMOUR_GRADE]
     return examples.describe_example(store.findings(tile), tile, rng, measurements=seen)
 
 

@@ -1,4 +1,4 @@
-"""What a run would measure of each rendered tile, by the run's own tools: nuclei and mitotic figures.
+"""What a run would measure of each rendered tile, by the run's own tools: nuclei, mitoses, the tissue map.
 
 Simulated measurements were nearer to the truth than measured ones are, and a model that learned from them
 trusted a run's too much.
@@ -15,8 +15,12 @@ import numpy as np
 
 from pathagent_finetune.tilestore import TileStore, open_store
 from pathagent_tools.core.files import write_text_atomic
+from pathagent_tools.core.protocols import SlideEncoder
 from pathagent_tools.core.records import Measurement
+from pathagent_tools.encoders.registry import load_encoder
+from pathagent_tools.encoders.tissue_map import read_field
 from pathagent_tools.measure.mitoses import MitosisDetector
+from pathagent_tools.phantom.camera import shrink
 
 MEASURED_MPP = 0.5
 """Resolution at which a run measures its looks; the tiles must be rendered at it."""
@@ -25,7 +29,8 @@ Measured = tuple[Measurement, ...]
 
 def measured_tiles(store: TileStore, *, workers: int = 2) -> list[Measured]:
     """The measurements of every tile as rendered, kept beside the tiles for the next call."""
-    path = store.folder / f"measured-{MitosisDetector.load().revision[:12]}.json"
+    tools = f"{MitosisDetector.load().revision[:8]}-{_encoder().revision[:8]}"
+    path = store.folder / f"measured-{tools}.json"
     if not path.is_file():
         measure = partial(_measured, store.folder)
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
@@ -42,7 +47,14 @@ def _measured(folder: Path, index: int) -> list[dict[str, object]]:
     pixels = np.array(store.image(index))
     found = measure_region(pixels, MEASURED_MPP, estimate_stain(pixels))
     count = detector.measure(pixels, MEASURED_MPP)
-    return [m.model_dump(mode="json", exclude_none=True) for m in (*found, count)]
+    encoder = _encoder()
+    again = read_field(encoder, shrink(pixels, round(encoder.tile_mpp / MEASURED_MPP)))
+    return [m.model_dump(mode="json", exclude_none=True) for m in (*found, count, *again)]
+
+
+@cache
+def _encoder() -> SlideEncoder:
+    return load_encoder("embedded")
 
 
 @cache

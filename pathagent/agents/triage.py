@@ -1,4 +1,4 @@
-"""Triage: is there tissue, may it be read as H&E, do our models know it, what does it measure?
+"""Triage: is there tissue, may it be read as H&E, do our models know it? And, later, what does it measure?
 
 Asks no model. Everything that it decides is a rule, and each refusal says why.
 """
@@ -31,21 +31,23 @@ _READING: Final[dict[Outcome, Reading]] = {
 
 
 def triage(resources: Resources, state: State) -> dict[str, Any]:
-    """Judge and measure every slide of the case, and decide what its looks may be."""
-    records: dict[str, SlideRecord] = {}
-    measures: dict[str, SlideMeasures] = {}
-    for given in state["case"].slides:
-        opened = resources.slide(given.id)
-        record = judge(resources, opened)
-        records[given.id] = record
-        measures[given.id] = measure(resources, opened, record)
-    return admit(state["case"], records, measures)
+    """Judge every slide of the case, and decide what its looks may be."""
+    slides = [given.id for given in state["case"].slides]
+    return admit(state["case"], {slide: judge(resources, resources.slide(slide)) for slide in slides})
 
 
-def admit(
-    case: Case, records: Mapping[str, SlideRecord], measures: Mapping[str, SlideMeasures]
-) -> dict[str, Any]:
-    """What slides that have been judged and measured may be used for in this case, as triage says it."""
+def measurement(resources: Resources, state: State) -> dict[str, Any]:
+    """Measure the slides that no earlier run of the case has. Nothing that is looked at waits for it."""
+    known = state.get("measures", {})
+    found = {
+        slide: known.get(slide) or measure(resources, resources.slide(slide), record)
+        for slide, record in state["slides"].items()
+    }
+    return {"measures": found}
+
+
+def admit(case: Case, records: Mapping[str, SlideRecord]) -> dict[str, Any]:
+    """What slides that have been judged may be used for in this case, as triage says it."""
     best = min((r.outcome for r in records.values()), key=list(_READING).index)
     refusal = _refusal(case)
     reading = _READING[best]
@@ -53,7 +55,6 @@ def admit(
         reading = "none"
     return {
         "slides": dict(records),
-        "measures": dict(measures),
         "reading": reading,
         "refusal": refusal,
         "outcome": best,

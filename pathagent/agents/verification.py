@@ -1,9 +1,10 @@
 """Verification: each model claim against each look that it cites, in a context that holds nothing else.
 
 A claim keeps the looks that show it. Where none of those that it cites does, its neighbours in the ledger
-are asked, as a model that slips by a line still means what it says. Then the rules, which no model can
-overrule: what H&E cannot show is not assessable, and a claim whose evidence does not resolve is
-unsupported. A diagnosis that no look shows is withheld.
+are asked, as a model that slips by a line still means what it says. Of a list of tissues each item needs a
+look of its own: one that is told of elsewhere in the ledger is asked for, and what no look shows is left out
+of the sentence. Then the rules, which no model can overrule: what H&E cannot show is not assessable, and a
+claim whose evidence does not resolve is unsupported. A diagnosis that no look shows is withheld.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from pathagent.resources import Resources
 from pathagent.rules.agreement import verdict_of
+from pathagent.rules.tissue_lists import listed, named, only
 from pathagent.state import ModelCall, State, asked_about
 from pathagent_tools.core.records import Claim, Evidence
 from pathagent_tools.vlm import roles
@@ -35,11 +37,14 @@ class _Check:
         return verdict_of(self.call.data)
 
     @property
+    def seen(self) -> str:
+        """What the model says that the look shows."""
+        return str((self.call.data or {}).get("seen", "")).strip().casefold()
+
+    @property
     def words(self) -> str:
         """`E3 shows single files`."""
-        return (
-            f"{self.look.id} shows {str((self.call.data or {}).get('seen', '')).strip() or 'nothing of it'}"
-        )
+        return f"{self.look.id} shows {self.seen or 'nothing of it'}"
 
 
 def verify(resources: Resources, state: State) -> dict[str, Any]:
@@ -50,8 +55,12 @@ def verify(resources: Resources, state: State) -> dict[str, Any]:
     claims = state.get("claims", [])
     asked = {c.id: _cited(c, evidence) for c in claims if _open(c)}
     checks = _check(resources, state, claims, asked)
-    lost = [c for c in claims if asked.get(c.id) and not _supporting(checks[c.id])]
-    around = {c.id: _neighbours(asked[c.id], asked_about(state)) for c in lost}
+    around = {
+        c.id: _elsewhere(c, checks[c.id], _neighbours(asked[c.id], asked_about(state)))
+        for c in claims
+        if asked.get(c.id)
+    }
+    lost = [c for c in claims if around.get(c.id)]
     second = _check(resources, state, lost, around)
     judged = [_judged(c, checks.get(c.id, []), second.get(c.id, [])) for c in claims]
     claims = legality.apply(judged, evidence=evidence, slides=tuple(state["slides"].values()))
@@ -85,6 +94,25 @@ def _neighbours(cited: Sequence[Evidence], looked: Sequence[Evidence]) -> list[E
     return rest[:NEIGHBOURS]
 
 
+def _elsewhere(claim: Claim, checks: Sequence[_Check], others: Sequence[Evidence]) -> Sequence[Evidence]:
+    """Looks to ask besides the cited ones: all where none of those shows the claim, else those that are told
+    to show an item of its list which none of them shows."""
+    if not _supporting(checks):
+        return others
+    missing = set(_items(claim)) - _shown_items(checks)
+    first = {e.findings.tissue: e for e in reversed(others) if e.findings}
+    return [first[t] for t in sorted(missing & first.keys())]
+
+
+def _items(claim: Claim) -> tuple[str, ...]:
+    """The tissues that a sentence on what is seen lists."""
+    return listed(claim.text) if claim.section == "microscopy" else ()
+
+
+def _shown_items(checks: Sequence[_Check]) -> set[str]:
+    return {item for check in checks if check.verdict == "supported" for item in named(check.seen)}
+
+
 def _check(
     resources: Resources, state: State, claims: Sequence[Claim], looks: Mapping[str, Sequence[Evidence]]
 ) -> dict[str, list[_Check]]:
@@ -116,6 +144,9 @@ def _judged(claim: Claim, first: Sequence[_Check], second: Sequence[_Check]) -> 
         if _open(claim) and claim.reason is None:
             return claim.model_copy(update={"reason": "cites no evidence"})
         return claim
+    shown = [item for item in _items(claim) if item in _shown_items([*first, *second])]
+    if shown:
+        return _list_judged(claim, [*first, *second], shown)
     if kept := _supporting(first):
         reason = f"checked against the pixels of each look: {len(kept)} of {len(first)} cited show it"
         return claim.model_copy(update={"verdict": "supported", "evidence": kept, "reason": reason})
@@ -128,3 +159,19 @@ def _judged(claim: Claim, first: Sequence[_Check], second: Sequence[_Check]) -> 
     if all(check.call.data is None for check in first):
         return claim.model_copy(update={"reason": "the check gave no usable verdict"})
     return claim.model_copy(update={"reason": "no look that it cites shows it"})
+
+
+def _list_judged(claim: Claim, checks: Sequence[_Check], shown: Sequence[str]) -> Claim:
+    """A list with the items that looks show, and those looks."""
+    looks = tuple(c.look.id for c in checks if _shown_items([c]) & set(shown))
+    reason = f"each item checked against the pixels of looks: {len(looks)} show one"
+    if missing := [item for item in listed(claim.text) if item not in shown]:
+        reason = f"{reason}; left out, for no look shows it: {', '.join(missing)}"
+    return claim.model_copy(
+        update={
+            "verdict": "supported",
+            "text": only(claim.text, shown),
+            "evidence": looks,
+            "reason": reason,
+        }
+    )

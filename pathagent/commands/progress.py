@@ -14,6 +14,7 @@ NODES: Final = {
     "navigation": "navigation: where to look next",
     "description": "description: looking",
     "diagnosis": "diagnosis: what it adds up to",
+    "measure": "measuring the slides",
     "write": "writing",
     "verify": "verifying each claim",
     "finish": "putting the report together",

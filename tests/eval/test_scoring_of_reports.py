@@ -8,7 +8,7 @@ import pytest
 
 from pathagent_eval import questions, reports
 from pathagent_eval.controls import BlankImages
-from pathagent_eval.grounding import shows, statement
+from pathagent_eval.grounding import TrueLook, all_shown, statement
 from pathagent_eval.lesions import looked_at, on_background
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.protocols import Completion, ModelRequest
@@ -93,11 +93,25 @@ LOOK = Findings.model_validate(
         ("Solid carcinoma, grade 3.", False, False),
         ("The fields examined show no significant abnormality.", True, False),
         ("Elsewhere there is stroma and adipose.", True, False),
+        ("Elsewhere there is stroma.", True, True),
+        ("Elsewhere there is benign epithelium.", True, False),
         ("Elsewhere there is stroma and invasive tumour.", True, True),
+        ("Elsewhere there is stroma, invasive tumour and necrosis.", True, False),
     ],
 )
 def test_a_claim_is_grounded_where_the_look_truly_shows_it(text: str, lesion: bool, shown: bool) -> None:
-    assert shows(statement(text), LOOK, lesion=lesion) is shown
+    look = TrueLook(findings=LOOK, tissues=("invasive tumour", "stroma"), lesion=lesion)
+    assert all_shown(text, [look]) is shown
+
+
+def test_each_tissue_of_a_list_is_shown_by_a_look_of_its_own() -> None:
+    looks = [
+        TrueLook(findings=LOOK, tissues=tissues, lesion=False)
+        for tissues in (("stroma", "benign epithelium"), ("necrosis",))
+    ]
+    assert all_shown("Elsewhere there is benign epithelium and necrosis.", looks)
+    assert not all_shown("Elsewhere there is benign epithelium and necrosis.", looks[:1])
+    assert not all_shown("Elsewhere there is benign epithelium and mucin.", looks)
 
 
 def test_a_sentence_that_states_nothing_is_not_counted_as_shown() -> None:

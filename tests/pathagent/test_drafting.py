@@ -193,6 +193,25 @@ def test_a_slip_of_citing_is_mended_by_the_check_and_said(draft, lesion_slide):
     assert "found in their neighbours" in (claim.reason or "")
 
 
+def test_a_list_keeps_what_looks_show_and_finds_the_look_that_was_not_cited(draft, lesion_slide):
+    class Lists(LookingModel):
+        def _write(self, request: ModelRequest):
+            stroma = re.findall(r"^(E\d+) stroma", request.user, flags=re.MULTILINE)[:1]
+            text = "There is stroma, necrosis and invasive tumour."
+            return {"sentences": [{"text": text, "cites": stroma}]}
+
+        def _verify(self, request: ModelRequest):
+            seen = "invasive tumour" if self.is_tumour(request.images[0]) else "stroma"
+            return {"said": "stroma, necrosis, invasive tumour", "seen": seen, "verdict": "supported"}
+
+    report = draft(lesion_slide, vlm=Lists())
+    claim = next(c for c in report.claims if c.section == "microscopy")
+    assert claim.text == "There is stroma and invasive tumour."
+    cited = {e.findings.tissue for e in report.evidence if e.id in claim.evidence and e.findings}
+    assert cited == {"stroma", "invasive tumour"}
+    assert "left out, for no look shows it: necrosis" in (claim.reason or "")
+
+
 def test_rules_overrule_the_model(draft, lesion_slide):
     class Bold(LookingModel):
         def _write(self, request: ModelRequest):
@@ -280,6 +299,14 @@ def test_the_async_twins_do_the_same(lesion_slide):
 def test_an_empty_case_says_what_to_type(draft):
     with pytest.raises(UserError, match=r"pathagent report slide\.svs"):
         draft([])
+
+
+def test_the_first_look_waits_for_no_measurement_of_the_slide(lesion_slide, draft):
+    models = {"vlm": LookingModel(), "encoder": ColourEncoder(), "profile": PROFILE}
+    *events, report = pathagent.stream_report(lesion_slide, **models)
+    order = [e.tool if e.kind == "tool_called" else e.kind for e in events]
+    assert order.index("looked") < order.index("measure_slide")
+    assert {m.name for m in report.measurements["S1"]} >= {"tissue_area", "nuclei_per_mm2"}
 
 
 def test_events_are_streamed_and_a_left_stream_goes_on_later(lesion_slide, draft):

@@ -18,14 +18,14 @@ LOOK = Look(id="E1", region=REGION, place="centre", reason="r", chosen_by="quota
 
 
 def test_routes() -> None:
-    assert after_triage({"reading": "none"}) == "write"
+    assert after_triage({"reading": "none"}) == "measure"
     assert after_triage({"reading": "read"}) == "navigation"
-    assert after_navigation({"plan": []}) == "write"
+    assert after_navigation({"plan": []}) == "measure"
     orders = after_navigation({"plan": [LOOK] * 5})
     assert all(isinstance(o, Send) and o.node == "description" for o in orders)
     assert [len(o.arg["looks"]) for o in orders] == [3, 2]
     assert after_diagnosis({"stop": ""}) == "navigation"
-    assert after_diagnosis({"stop": "the budget of 3 looks is spent"}) == "write"
+    assert after_diagnosis({"stop": "the budget of 3 looks is spent"}) == "measure"
 
 
 def leaves(value: Any) -> list[Any]:

@@ -22,6 +22,7 @@ NODES = [
     "navigation",
     "description",
     "diagnosis",
+    "measure",
     "write",
     "verify",
     "illustrate",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pathagent_eval.bench.column import Column
 from pathagent_eval.bench.item import Box, ClaimSaid, Item, Said
-from pathagent_eval.grounding import shows, statement
+from pathagent_eval.grounding import TrueLook, all_shown, statement, states
 from pathagent_eval.lesions import LESION_SHARE, TISSUE_SHARE, share_inside
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.scoring import retrieval
@@ -119,15 +119,19 @@ def _facts(text: str) -> list[Fact]:
 
 def _shows_fact(fact: Fact, claim: ClaimSaid, item: Item) -> bool:
     said = {fact.slot: frozenset(w for w in values(claim.text).get(fact.slot, ()))}
-    return any(_look_shows(said, box, item) for box in claim.looks)
+    return any(states(said, _true_look(box, item)) for box in claim.looks)
 
 
 def _shown(claim: ClaimSaid, item: Item) -> bool:
-    return any(_look_shows(statement(claim.text), box, item) for box in claim.looks)
+    return all_shown(claim.text, [_true_look(box, item) for box in claim.looks])
 
 
-def _look_shows(said: dict[str, frozenset[str]], box: Box, item: Item) -> bool:
-    return shows(said, findings(box, item), lesion=on_lesion(box, item))
+def _true_look(box: Box, item: Item) -> TrueLook:
+    return TrueLook(
+        findings=findings(box, item),
+        tissues=_world(_key(item)).tissues(_window(box, item)),
+        lesion=on_lesion(box, item),
+    )
 
 
 def on_lesion(box: Box, item: Item) -> bool:
@@ -137,9 +141,13 @@ def on_lesion(box: Box, item: Item) -> bool:
 
 def findings(box: Box, item: Item) -> Findings:
     """The true findings of a look: the phantom is planned again from its seed, nothing is painted."""
+    return _world(_key(item)).findings(_window(box, item))
+
+
+def _window(box: Box, item: Item) -> tuple[float, float, float, float]:
     mpp = float(item.truth["mpp"])
     x, y, width, height = (v * mpp for v in box)
-    return _world(_key(item)).findings((x, y, width, height))
+    return x, y, width, height
 
 
 def _key(item: Item) -> tuple[int, str, bool]:

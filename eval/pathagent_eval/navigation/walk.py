@@ -1,6 +1,6 @@
 """One slide looked at in every way: the looks, in their order.
 
-The agent goes through the graph as it ships, up to the writing. Ways that no model takes part in plan
+The agent goes through the graph as it ships, until looking has ended. Ways that no model takes part in plan
 their looks with the same node and describe nothing.
 """
 
@@ -99,7 +99,7 @@ def oracle_places(truth: SlideTruth, resources: Resources) -> tuple[Region, ...]
 
 
 def _through_the_graph(resources: Resources, start: dict[str, Any]) -> Walk:
-    """The graph from after triage up to the writing, all looks described."""
+    """The graph from after triage until looking has ended, all looks described."""
     from langgraph.checkpoint.memory import InMemorySaver
     from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
@@ -110,7 +110,7 @@ def _through_the_graph(resources: Resources, start: dict[str, Any]) -> Walk:
     graph = build_graph(resources, saver)
     config: Any = {"configurable": {"thread_id": "walk"}, "recursion_limit": 100}
     graph.update_state(config, start, as_node="triage")
-    for _ in graph.stream(None, config, interrupt_before=["write"]):
+    for _ in graph.stream(None, config, interrupt_before=["measure"]):
         pass
     state: State = graph.get_state(config).values  # type: ignore[assignment]
     evidence = evidence_list(state)

@@ -5,7 +5,7 @@ import { $, api, el, plural, when } from "./room.js";
 const WORDS = JSON.parse($("words").textContent);
 const NODES = {
   triage: "Triage: tissue, stain, quality", navigation: "Navigation: where to look next", description: "Description: looking",
-  diagnosis: "Diagnosis: what it adds up to", write: "Writing", verify: "Checking each claim against its evidence", illustrate: "", compare: "", review: "", finish: "",
+  diagnosis: "Diagnosis: what it adds up to", measure: "Measuring the slides", write: "Writing", verify: "Checking each claim against its evidence", illustrate: "", compare: "", review: "", finish: "",
 };
 const STATES = { queued: "waiting in line", running: "at work", deciding: "the decision is being carried out", stopped: "stopped", paused: "paused", failed: "did not work", superseded: "" };
 const KINDS = { draft: "Draft the report", look: "Another look", region: "What is shown in this region?" };

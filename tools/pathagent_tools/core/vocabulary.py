@@ -6,6 +6,7 @@ JSON schema of the VLM, in phantom truth, in the evidence ledger and in the scor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
 Tissue = Literal[
@@ -48,6 +49,41 @@ SLOTS: Final[dict[str, tuple[str, ...]]] = {
     "stain": get_args(Stain),
 }
 """Slot name → allowed values, in the order in which the model writes them."""
+
+SHOWN_FROM: Final[dict[Tissue, float]] = {
+    "invasive tumour": 0.06,
+    "dysplastic epithelium": 0.08,
+    "necrosis": 0.15,
+    "lymphoid infiltrate": 0.25,
+    "benign epithelium": 0.20,
+    "stroma": 0.20,
+    "smooth muscle": 0.20,
+    "adipose": 0.20,
+    "mucin": 0.20,
+    "background": 0.70,
+}
+"""Share of a look's area from which it shows a tissue, the most serious first."""
+_SERIOUS: Final[tuple[Tissue, ...]] = tuple(SHOWN_FROM)[:5]
+
+
+def tissue_of(shares: Mapping[str, float]) -> Tissue:
+    """What a look mainly shows, by the share of each tissue's area: the most serious above its limit, else
+    the largest. A tissue that is not named has no share."""
+    if shares.get("background", 0.0) > SHOWN_FROM["background"]:
+        return "background"
+    for word in _SERIOUS:
+        if shares.get(word, 0.0) >= SHOWN_FROM[word]:
+            return word
+    ordinary: tuple[Tissue, ...] = ("benign epithelium", "stroma", "smooth muscle", "adipose", "mucin")
+    return max(ordinary, key=lambda word: shares.get(word, 0.0))
+
+
+def tissues_of(shares: Mapping[str, float]) -> tuple[Tissue, ...]:
+    """All that a look shows: what it mainly shows, then whatever else reaches its share, largest first."""
+    main = tissue_of(shares)
+    rest = [t for t, limit in SHOWN_FROM.items() if t != main and shares.get(t, 0.0) >= limit]
+    return (main, *sorted(rest, key=lambda t: -shares[t]))
+
 
 DIAGNOSES: Final[dict[str, tuple[str, ...]]] = {
     "no significant abnormality": ("none",),

@@ -7,6 +7,7 @@ weights. Published tile encoders ship none: `head_of` is None for them.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,11 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathagent_tools.core.errors import UserError
-from pathagent_tools.core.protocols import SlideEncoder
+from pathagent_tools.core.protocols import Image, SlideEncoder
+from pathagent_tools.core.records import Measurement
+from pathagent_tools.core.vocabulary import tissue_of
 from pathagent_tools.encoders.clip import BATCH, OpenClipEncoder
 from pathagent_tools.encoders.domain import staged
+from pathagent_tools.encoders.reading import zero_shot
 
 TISSUE_FILE: Final = "tissue.safetensors"
+SHARE_OF: Final = "share_of_"
+"""Names of the shares begin so: `share_of_invasive_tumour`."""
+TUMOUR_GRADE: Final = "tumour_grade"
+LEAST_SHARE: Final = 0.05
+_GRADES: Final = {
+    grade: (f"invasive tumour with {grade} grade nuclei", f"tumour, {grade} nuclear grade")
+    for grade in ("low", "intermediate", "high")
+}
 Floats = NDArray[np.float32]
 
 
@@ -70,6 +82,57 @@ def tissue_shares(encoder: SlideEncoder, tiles: NDArray[np.uint8]) -> tuple[tupl
     shares = np.concatenate(found) if found else np.empty((0, 1, 1, len(head.tissues)), np.float32)
     merged = [shares[..., [i for i, t in enumerate(head.tissues) if t == name]].sum(-1) for name in names]
     return names, np.stack(merged, -1)
+
+
+def read_field(encoder: SlideEncoder, rgb: Image) -> tuple[Measurement, ...]:
+    """A second reading of one field, without the VLM: the share of each tissue, and of a tumour its grade.
+
+    rgb: [h, w, 3] at the encoder's mpp. Shares below 5 % are left out. The grade (1 to 3) is told from words
+    alone. Empty where the encoder has no tissue head, or the field is smaller than one of its tiles.
+    """
+    if head_of(encoder) is None or min(rgb.shape[:2]) < encoder.tile_px:
+        return ()
+    corners = [(y, x) for y in _starts(rgb.shape[0], encoder) for x in _starts(rgb.shape[1], encoder)]
+    tiles = np.stack([rgb[y : y + encoder.tile_px, x : x + encoder.tile_px] for y, x in corners])
+    names, cells = tissue_shares(encoder, tiles)
+    shares = _mean_share(cells, corners, encoder.tile_px)
+    found = {name: float(share) for name, share in zip(names, shares, strict=True) if share >= LEAST_SHARE}
+    note = f"read by {encoder.id} {encoder.revision[:8]}"
+    read = [
+        Measurement(
+            name=f"{SHARE_OF}{name.replace(' ', '_')}",
+            label=f"{name.capitalize()} on the tissue map",
+            value=round(100 * share),
+            unit="%",
+            note=note,
+        )
+        for name, share in sorted(found.items(), key=lambda item: -item[1])
+    ]
+    if tissue_of(found) == "invasive tumour":
+        whole = encoder.encode_tiles(tiles).mean(0, keepdims=True)
+        grade = int(zero_shot(whole, encoder, _GRADES, templates=("{}",))[0].argmax())
+        label = "Nuclear grade of the tumour (1 to 3), as the encoder reads it"
+        read.append(Measurement(name=TUMOUR_GRADE, label=label, value=grade + 1, unit="1", note=note))
+    return tuple(read)
+
+
+def _starts(side: int, encoder: SlideEncoder) -> list[int]:
+    """Where tiles begin along a side of a field, evenly, so that they cover it."""
+    tile = encoder.tile_px
+    return [int(start) for start in np.linspace(0, side - tile, -(-side // tile))]
+
+
+def _mean_share(cells: Floats, corners: Sequence[tuple[int, int]], tile_px: int) -> Floats:
+    """[K] share of each tissue over a field: cells on which tiles overlap count once."""
+    n = cells.shape[1]
+    places = [(y * n // tile_px, x * n // tile_px) for y, x in corners]
+    down, across = np.array(places).max(0) + n
+    total, times = np.zeros((down, across, cells.shape[-1])), np.zeros((down, across, 1))
+    for (y, x), tile in zip(places, cells, strict=True):
+        total[y : y + n, x : x + n] += tile
+        times[y : y + n, x : x + n] += 1
+    covered = times[..., 0] > 0
+    return np.asarray((total[covered] / times[covered]).mean(0), np.float32)
 
 
 def save_head(head: TissueHead, folder: Path) -> None:

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathagent_tools.core.records import Findings
-from pathagent_tools.core.vocabulary import Amount, Architecture, Artifact, Degree, Grade, Tissue
+from pathagent_tools.core.vocabulary import (
+    Amount,
+    Architecture,
+    Artifact,
+    Degree,
+    Grade,
+    Tissue,
+    tissue_of,
+)
 from pathagent_tools.phantom import classes as k
 from pathagent_tools.phantom.cells import CLASS, Table
 from pathagent_tools.phantom.plan import mitoses
@@ -18,8 +26,7 @@ from pathagent_tools.phantom.stain import StainWord
 FIELD_UM: Final = 192.0
 """Side of the look that the mitosis and inflammation limits are made for."""
 
-INVASIVE_SHARE, DYSPLASTIC_SHARE, NECROSIS_SHARE, LYMPHOID_SHARE = 0.06, 0.08, 0.15, 0.25
-BACKGROUND_SHARE, EPITHELIUM_SHARE, NECROSIS_PRESENT, ARTIFACT_SHARE = 0.70, 0.05, 0.04, 0.20
+EPITHELIUM_SHARE, NECROSIS_PRESENT, ARTIFACT_SHARE = 0.05, 0.04, 0.20
 MILD_PER_MM2, MARKED_PER_MM2 = 900.0, 3000.0
 MANY_MITOSES = 3
 
@@ -76,24 +83,6 @@ def findings_of(
         artifact=_artifact(artifact_cover),
         stain=stain,
     )
-
-
-def tissue_of(fractions: Mapping[str, float]) -> Tissue:
-    """What a look mainly shows: the most serious finding above its limit, else the largest area."""
-    if fractions["background"] > BACKGROUND_SHARE:
-        return "background"
-    if fractions["invasive tumour"] >= INVASIVE_SHARE:
-        return "invasive tumour"
-    if fractions["dysplastic epithelium"] >= DYSPLASTIC_SHARE:
-        return "dysplastic epithelium"
-    if fractions["necrosis"] >= NECROSIS_SHARE:
-        return "necrosis"
-    if fractions["lymphoid infiltrate"] >= LYMPHOID_SHARE:
-        return "lymphoid infiltrate"
-    ordinary: tuple[Tissue, ...] = ("benign epithelium", "stroma", "smooth muscle", "adipose", "mucin")
-    if fractions["benign epithelium"] >= 0.20:
-        return "benign epithelium"
-    return max(ordinary, key=lambda word: fractions[word])
 
 
 def _architecture(tissue: Tissue, family: str) -> Architecture:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.records import Findings
-from pathagent_tools.core.vocabulary import DIAGNOSES
+from pathagent_tools.core.vocabulary import DIAGNOSES, Tissue, tissues_of
 from pathagent_tools.phantom import classes as k
 from pathagent_tools.phantom.artifacts import Artifact, coverage, draw_artifact, window_points
 from pathagent_tools.phantom.camera import Image, photograph, shrink
@@ -158,6 +158,12 @@ class Phantom:
             artifact_cover=coverage(touching, xs, ys),
             stain=self.stain.word,
         )
+
+    def tissues(self, region_um: RegionUm) -> tuple[Tissue, ...]:
+        """All that a look at the window truly shows, what it mainly shows first."""
+        x, y = region_um[:2]
+        w, h = _window(region_um, LEVEL0_MPP)[2:]
+        return tissues_of(class_fractions(self.plan.labels(x, y, LEVEL0_MPP, w, h)))
 
     def _stain(self, stain: StainBatch | StainWord | None) -> StainBatch:
         if stain is None:
