@@ -202,3 +202,12 @@ def test_another_detector_makes_other_models_so_that_a_batch_does_not_mix_them(t
     card = ModelCard.load(tmp_path / "own")
     card.model_copy(update={"files": card.files | {"model.safetensors": "0" * 64}}).save(tmp_path / "own")
     assert models_digest(profile) != before
+
+
+def test_another_encoder_makes_other_models_too(tmp_path: Path) -> None:
+    weights = tmp_path / "open_clip_model.safetensors"
+    weights.write_bytes(b"one")
+    profile = load_profile("embedded").model_copy(update={"encoder": f"local-dir:{tmp_path}"})
+    before = models_digest(profile)
+    weights.write_bytes(b"another")
+    assert models_digest(profile) != before

@@ -91,3 +91,13 @@ def test_what_was_counted_is_told_with_the_other_measurements() -> None:
     small = roles.describe(IMAGE, field_um=192, measurements=[count]).user
     assert "Measured: mitotic figures 3, mitoses many." in small
     assert "figures 3, mitoses few." in roles.describe(IMAGE, field_um=448, measurements=[count]).user
+
+
+def test_the_encoders_reading_is_told_with_what_a_look_mainly_shows_first() -> None:
+    def share(tissue: str, percent: float) -> Measurement:
+        return Measurement(name=f"share_of_{tissue}", label=tissue, value=percent, unit="%")
+
+    shares = [share("stroma", 55), share("mucin", 21), share("invasive_tumour", 8), share("necrosis", 9)]
+    grade = Measurement(name="tumour_grade", label="grade", value=3, unit="1")
+    told = roles.describe(IMAGE, field_um=192, measurements=[*shares, grade]).user
+    assert "Measured: map invasive tumour, stroma, mucin, map grade high." in told

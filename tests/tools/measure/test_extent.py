@@ -9,10 +9,17 @@ import pytest
 
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Region
+from pathagent_tools.core.vocabulary import SLOTS
 from pathagent_tools.encoders.clip import OpenClipEncoder
 from pathagent_tools.encoders.registry import load_encoder
 from pathagent_tools.encoders.scan import TileFeatures, scan_slide
-from pathagent_tools.encoders.tissue_map import TISSUE_FILE, head_of, tissue_shares
+from pathagent_tools.encoders.tissue_map import (
+    TISSUE_FILE,
+    TUMOUR_GRADE,
+    head_of,
+    read_field,
+    tissue_shares,
+)
 from pathagent_tools.measure.extent import lesion_extent
 from pathagent_tools.phantom.classes import CLASSES
 from pathagent_tools.phantom.reports import lesion_diameter_mm
@@ -21,6 +28,7 @@ from pathagent_tools.phantom.tile import sample_tile
 from pathagent_tools.phantom.truth import PhantomTruth, truth_of
 from pathagent_tools.phantom.world import make_phantom
 from pathagent_tools.slides import Slide, open_slide, tissue_mask
+from pathagent_tools.vlm import roles
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +58,29 @@ def test_an_encoder_without_a_head_has_no_map(
     assert head_of(encoder) is None
     with pytest.raises(UserError, match=rf"no {TISSUE_FILE}: use the embedded encoder"):
         tissue_shares(encoder, np.zeros((1, 128, 128, 3), np.uint8))
+    assert read_field(encoder, np.zeros((192, 192, 3), np.uint8)) == ()
+
+
+def test_a_field_is_read_with_the_tissue_that_it_mainly_shows(encoder: OpenClipEncoder) -> None:
+    samples = [sample_tile(9_400_100 + i, field_um=192.0, px=192, split="test") for i in range(40)]
+    read = [read_field(encoder, s.image) for s in samples]
+    said = [roles.measurements_text(found, 192.0).removeprefix("map ").split(", ")[0] for found in read]
+    assert np.mean([w == s.findings.tissue for w, s in zip(said, samples, strict=True)]) > 0.85
+    graded = [
+        (next(m.value for m in found if m.name == TUMOUR_GRADE), s.findings.nuclear_grade)
+        for found, s in zip(read, samples, strict=True)
+        if s.findings.tissue == "invasive tumour" and any(m.name == TUMOUR_GRADE for m in found)
+    ]
+    assert np.mean([SLOTS["nuclear_grade"][int(value)] == true for value, true in graded]) > 0.7
+    assert all(m.value >= 5 for found in read for m in found if m.unit == "%")
+
+
+def test_a_field_of_any_size_is_covered_and_one_below_a_tile_is_not_read(encoder: OpenClipEncoder) -> None:
+    field = sample_tile(9_400_200, field_um=384.0, px=384, split="test").image
+    for height, width in ((384, 384), (200, 310), (128, 128)):
+        found = [m.value for m in read_field(encoder, field[:height, :width]) if m.unit == "%"]
+        assert 85 <= sum(found) <= 102
+    assert read_field(encoder, field[:127, :300]) == ()
 
 
 @pytest.fixture(scope="module")

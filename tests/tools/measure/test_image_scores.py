@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from pathagent_tools.core.errors import UserError
 from pathagent_tools.measure import image_scores as scores
 
 RNG = np.random.default_rng(5)
@@ -48,6 +52,33 @@ def test_the_same_image_is_best_and_a_missing_one_worst() -> None:
         assert score.missing == 1 and score.value == pytest.approx((best + worst) / 2, abs=1e-5)
         near, far = getattr(scores, name)([noisy(A, 4), noisy(A, 40)], [A, A]).items
         assert (near > far) == (best > worst)
+
+
+def test_a_learned_distance_needs_weights_that_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import piq
+    import torch
+    import torchvision
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    scores._perceptual.cache_clear()
+    with pytest.raises(UserError, match=r"Put into .*checkpoints: https://.*vgg16.* and https://.*lpips"):
+        scores.lpips([A], [A])
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    network = torchvision.models.vgg16().half()
+    torch.save(network.state_dict(), folder / "vgg16-397923af.pth")
+    layers = [torch.rand(1, n, 1, 1) for n in (64, 128, 256, 512, 512)]
+    torch.save(layers, folder / "lpips_weights.pt")
+    found = scores.lpips([A, noisy(A, 4), noisy(A, 40), None], [A] * 4)
+    near, far = found.items[1:3]
+    assert found.items[0] == 0 and 0 < near < far and found.items[3] == 1 and found.missing == 1
+    x, y = (torch.from_numpy(i).permute(2, 0, 1)[None] / 255 for i in (PAIRS[0], A))
+    with warnings.catch_warnings(action="ignore"):
+        theirs = float(piq.LPIPS()(x.float(), y.float()))
+    assert scores.lpips([PAIRS[0]], [A]).value == pytest.approx(theirs, abs=1e-6)
 
 
 def test_set_distances_agree_with_their_reference_and_are_none_between_equals() -> None:

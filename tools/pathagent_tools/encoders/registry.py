@@ -88,6 +88,13 @@ def describe_encoder(
     return _spec(_locate(name, weights), mpp=mpp, licence=licence)
 
 
+def encoder_folder(name: str) -> Path | None:
+    """The folder of an encoder whose name says where it lies; None for the hub's and for plug-ins."""
+    if name == "embedded":
+        return EMBEDDED_FOLDER
+    return Path(name.removeprefix(_LOCAL)).expanduser() if name.startswith(_LOCAL) else None
+
+
 def _locate(name: str, weights: Path | None) -> Located:
     base, _, revision = name.partition("@")
     if name == "embedded":

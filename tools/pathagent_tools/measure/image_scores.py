@@ -7,7 +7,9 @@ Pairs are [H, W, 3] uint8 RGB of one size. Sets are compared on features that th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +24,12 @@ MOST_PSNR: Final = 100.0
 """Decibels of two equal images, whose ratio is infinite."""
 MS_SSIM_PX: Final = 161
 """Least side for five scales."""
+LPIPS_FILES: Final = {
+    "vgg16-397923af.pth": "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "lpips_weights.pt": "https://github.com/photosynthesis-team/photosynthesis.metrics/releases/download/"
+    "v0.4.0/lpips_weights.pt",
+}
+"""File in torch's hub folder → where it is published: VGG16 on ImageNet, and the weights of its layers."""
 
 
 def psnr(images: Sequence[Image | None], references: Sequence[Image]) -> Score:
@@ -59,6 +67,19 @@ def ms_ssim(images: Sequence[Image | None], references: Sequence[Image]) -> Scor
 def gmsd(images: Sequence[Image | None], references: Sequence[Image]) -> Score:
     """Gradient magnitude similarity deviation (Xue et al. 2014): 0 is the same. A missing image counts 1."""
     return _pairs("gmsd", _by_piq("gmsd"), images, references, worst=1.0, by=_piq("GMSD"))
+
+
+def lpips(images: Sequence[Image | None], references: Sequence[Image]) -> Score:
+    """Learned perceptual distance (Zhang et al. 2018, VGG16): 0 is the same. A missing image counts 1.
+
+    UserError where the weights do not lie in torch's hub folder: nothing is downloaded.
+    """
+    network = _perceptual()
+
+    def of(ours: Image, theirs: Image) -> float:
+        return float(network(_batch(ours).float(), _batch(theirs).float()))
+
+    return _pairs("lpips", of, images, references, worst=1.0, by=_piq("LPIPS, VGG16"))
 
 
 def frechet(features: Floats, references: Floats, *, on: str) -> Score:
@@ -132,19 +153,40 @@ def _pairs(
 
 
 def _by_piq(name: str) -> Callable[[Image, Image], float]:
+    score = getattr(_package(name), name)
+    return lambda ours, theirs: float(score(_batch(ours), _batch(theirs)))
+
+
+def _package(name: str) -> Any:
     try:
         import piq
-        import torch
     except ModuleNotFoundError as error:
         if error.name != "piq":
             raise
         raise UserError(f"{name} needs the package piq. Type: pip install 'pathagent[eval]'") from None
+    return piq
 
-    def of(ours: Image, theirs: Image) -> float:
-        x, y = (torch.from_numpy(i / 255).permute(2, 0, 1)[None] for i in (ours, theirs))
-        return float(getattr(piq, name)(x, y))
 
-    return of
+def _batch(image: Image) -> Any:
+    """[1, 3, H, W] in 0..1."""
+    import torch
+
+    return torch.from_numpy(image / 255).permute(2, 0, 1)[None]
+
+
+@cache
+def _perceptual() -> Any:
+    """piq's network, from files that are there."""
+    import warnings
+
+    import torch
+
+    piq, folder = _package("lpips"), Path(torch.hub.get_dir()) / "checkpoints"
+    if missing := [url for name, url in LPIPS_FILES.items() if not (folder / name).is_file()]:
+        raise UserError(f"lpips needs weights that are not here. Put into {folder}: {' and '.join(missing)}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
+        return piq.LPIPS().eval()
 
 
 def _sets(a: Floats, b: Floats) -> tuple[Floats, Floats]:

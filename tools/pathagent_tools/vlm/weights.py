@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pathagent_tools.core.card import CARD_NAME, ModelCard
 from pathagent_tools.core.files import canonical_json, sha256_bytes, sha256_file
+from pathagent_tools.encoders.registry import encoder_folder
 from pathagent_tools.measure.mitoses import detector_folder
 from pathagent_tools.vlm.adapters import adapter_digests
 from pathagent_tools.vlm.profile import EMBEDDED_WEIGHTS, Profile, VLMSpec
@@ -22,12 +23,14 @@ def weights_source(spec: VLMSpec) -> str | None:
 
 
 def models_digest(profile: Profile) -> str:
-    """Short digest of a profile and of its VLM, adapter and detector weights here: other models, another."""
+    """Short digest of a profile and of the weights of all its models that lie here: other models, another."""
     spec = profile.vlm
     folder = weights_folder(spec)
     base = spec.revision or (revision_of(folder) if folder else None)
     counts = revision_of(detector_folder(profile.mitoses)) if profile.mitoses is not None else None
-    here = [base, adapter_digests(spec.adapters), counts]
+    scans = encoder_folder(profile.encoder)
+    encoder = revision_of(scans) if scans is not None and scans.is_dir() else None
+    here = [base, adapter_digests(spec.adapters), counts, encoder]
     return sha256_bytes(canonical_json([profile.model_dump(mode="json"), here]).encode())[:12]
 
 
@@ -49,8 +52,8 @@ def revision_of(folder: Path) -> str:
     """The card's digest, or the digest of the weights; a hub model without a pinned revision says so."""
     if (folder / CARD_NAME).is_file():
         return ModelCard.load(folder).digest
-    weights = folder / "model.safetensors"
-    return sha256_file(weights) if weights.is_file() else "unpinned"
+    files = [folder / "model.safetensors", folder / "open_clip_model.safetensors"]
+    return next((sha256_file(weights) for weights in files if weights.is_file()), "unpinned")
 
 
 def _cached(repository: str, revision: str | None) -> Path | None:
