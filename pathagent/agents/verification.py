@@ -99,8 +99,8 @@ def _elsewhere(claim: Claim, checks: Sequence[_Check], others: Sequence[Evidence
     to show an item of its list which none of them shows."""
     if not _supporting(checks):
         return others
+    first: dict[str, Evidence] = {e.findings.tissue: e for e in reversed(others) if e.findings}
     missing = set(_items(claim)) - _shown_items(checks)
-    first = {e.findings.tissue: e for e in reversed(others) if e.findings}
     return [first[t] for t in sorted(missing & first.keys())]
 
 

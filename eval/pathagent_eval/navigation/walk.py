@@ -17,7 +17,7 @@ from pathagent.agents.simpler import BY_THE_AGENT
 from pathagent.agents.triage import admit, judge
 from pathagent.budget import Budget
 from pathagent.resources import Resources
-from pathagent.state import Case, Navigation, SlideInput, SlideMeasures, State, evidence_list
+from pathagent.state import Case, Navigation, SlideInput, State, evidence_list
 from pathagent_eval.navigation.slides import SlideTruth
 from pathagent_tools.core.geometry import Frozen, Region
 from pathagent_tools.core.records import Evidence, MadeBy
@@ -71,7 +71,7 @@ def walks(
             found = {}
             for way in ways:
                 case = _case(base, way, truth, resources)
-                start = {"case": case, **admit(case, records, {"S1": SlideMeasures()})}
+                start = {"case": case, **admit(case, records)}
                 resources.case = case
                 by_model = case.navigation in BY_THE_AGENT
                 found[way] = (_through_the_graph if by_model else _planned_only)(resources, start)
@@ -79,7 +79,6 @@ def walks(
 
 
 def _case(base: Case, way: str, truth: SlideTruth, resources: Resources) -> Case:
-    """No measurement of triage is read by navigation, so none is made."""
     if way != ORACLE:
         return base.model_copy(update={"navigation": way})
     given: Navigation = "given"
