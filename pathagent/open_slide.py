@@ -149,11 +149,14 @@ class OpenSlide:
         return (*measured, *self._read_again(region))
 
     def _read_again(self, region: Region) -> tuple[Measurement, ...]:
-        """The encoder's own reading of a look; nothing where the slide is coarser than its tiles."""
+        """The encoder's own reading of a look; nothing where it does not know such tissue, or the slide is
+        coarser than its tiles."""
         from pathagent_tools.encoders.tissue_map import head_of, read_field
 
         encoder = self._resources.encoder
         if head_of(encoder) is None or self.slide.mpp > 1.02 * encoder.tile_mpp:
+            return ()
+        if not self._resources.encoder_knows(self.slide.id):
             return ()
         pixels = self.slide.read(region.model_copy(update={"mpp": encoder.tile_mpp}))
         return self._tool("read_field", lambda: read_field(encoder, pixels), region=region.model_dump())

@@ -11,6 +11,7 @@ import numpy as np
 from pathagent.agents.candidates import MAX_CANDIDATES
 from pathagent.agents.coverage import percent_of_tissue
 from pathagent.resources import Resources
+from pathagent.rules.agreement import doubt
 from pathagent.state import ModelCall, State, evidence_list
 from pathagent_tools.core.protocols import Role
 from pathagent_tools.core.records import Candidate, Coverage, Evidence, Report, SlideRecord, SynopticField
@@ -97,6 +98,8 @@ def _limits(resources: Resources, state: State) -> tuple[str, ...]:
         said += _pieces_not_seen(resources, state)
     for record in state["slides"].values():
         said += _slide_limits(record)
+    if doubts := [f"{look.id} ({why})" for look in evidence_list(state) if (why := doubt(look))]:
+        said.append(f"No sentence rests on what these looks show: {', '.join(doubts)}.")
     if state.get("stop"):
         said.append(f"Looking ended because {state['stop']}.")
     unusable = [c.key for c in state.get("calls", []) if c.data is None]

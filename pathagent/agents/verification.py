@@ -3,7 +3,8 @@
 A claim keeps the looks that show it. Where none of those that it cites does, its neighbours in the ledger
 are asked, as a model that slips by a line still means what it says. Of a list of tissues each item needs a
 look of its own: one that is told of elsewhere in the ledger is asked for, and what no look shows is left out
-of the sentence. Then the rules, which no model can overrule: what H&E cannot show is not assessable, and a
+of the sentence. No sentence rests on a look under an artifact, or on one that model and encoder see
+differently. Then the rules, which no model can overrule: what H&E cannot show is not assessable, and a
 claim whose evidence does not resolve is unsupported. A diagnosis that no look shows is withheld.
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pathagent.resources import Resources
-from pathagent.rules.agreement import verdict_of
+from pathagent.rules.agreement import doubt, of_artifacts, verdict_of
 from pathagent.rules.tissue_lists import listed, named, only
 from pathagent.state import ModelCall, State, asked_about
 from pathagent_tools.core.records import Claim, Evidence
@@ -53,25 +54,28 @@ def verify(resources: Resources, state: State) -> dict[str, Any]:
 
     evidence = state.get("evidence", {})
     claims = state.get("claims", [])
-    asked = {c.id: _cited(c, evidence) for c in claims if _open(c)}
+    cited = {c.id: _cited(c, evidence) for c in claims if _open(c)}
+    asked = {c.id: _sound(c, cited.get(c.id, [])) for c in claims}
     checks = _check(resources, state, claims, asked)
     around = {
-        c.id: _elsewhere(c, checks[c.id], _neighbours(asked[c.id], asked_about(state)))
+        c.id: _elsewhere(c, checks[c.id], _sound(c, _neighbours(cited[c.id], asked_about(state))))
         for c in claims
-        if asked.get(c.id)
+        if cited.get(c.id)
     }
     lost = [c for c in claims if around.get(c.id)]
     second = _check(resources, state, lost, around)
-    judged = [_judged(c, checks.get(c.id, []), second.get(c.id, [])) for c in claims]
+    judged = [_judged(c, cited.get(c.id, []), checks[c.id], second.get(c.id, [])) for c in claims]
     claims = legality.apply(judged, evidence=evidence, slides=tuple(state["slides"].values()))
     calls = [check.call for found in (checks, second) for part in found.values() for check in part]
     update: dict[str, Any] = {"claims": claims, "calls": calls}
     diagnosis = next((c for c in claims if c.section == "diagnosis"), None)
     if diagnosis is not None and diagnosis.verdict in ("contradicted", "unsupported"):
         update["outcome"] = "insufficient evidence"
+        found = "the check found no cited look that shows it"
+        if not checks[diagnosis.id] and cited.get(diagnosis.id):
+            found = str(diagnosis.reason)
         update["outcome_text"] = (
-            f"No diagnosis is drafted: {diagnosis.text.rstrip('.')} was proposed, and the check found no "
-            "cited look that shows it."
+            f"No diagnosis is drafted: {diagnosis.text.rstrip('.')} was proposed, and {found}."
         )
     return update
 
@@ -83,6 +87,13 @@ def _open(claim: Claim) -> bool:
 
 def _cited(claim: Claim, evidence: Mapping[str, Evidence]) -> list[Evidence]:
     return [evidence[i] for i in claim.evidence if i in evidence]
+
+
+def _sound(claim: Claim, looks: Sequence[Evidence]) -> list[Evidence]:
+    """The looks that a sentence may rest on; an answer, or what is said of an artifact, on any."""
+    if claim.section == "answer" or of_artifacts(claim.text):
+        return list(looks)
+    return [look for look in looks if not doubt(look)]
 
 
 def _neighbours(cited: Sequence[Evidence], looked: Sequence[Evidence]) -> list[Evidence]:
@@ -138,9 +149,11 @@ def _supporting(checks: Sequence[_Check]) -> tuple[str, ...]:
     return tuple(check.look.id for check in checks if check.verdict == "supported")
 
 
-def _judged(claim: Claim, first: Sequence[_Check], second: Sequence[_Check]) -> Claim:
+def _judged(
+    claim: Claim, cited: Sequence[Evidence], first: Sequence[_Check], second: Sequence[_Check]
+) -> Claim:
     """The claim with its verdict, the looks that show it, and why."""
-    if not first:
+    if not cited:
         if _open(claim) and claim.reason is None:
             return claim.model_copy(update={"reason": "cites no evidence"})
         return claim
@@ -156,6 +169,9 @@ def _judged(claim: Claim, first: Sequence[_Check], second: Sequence[_Check]) -> 
     against = [check for check in first if check.verdict == "contradicted"]
     if against:
         return claim.model_copy(update={"verdict": "contradicted", "reason": against[0].words})
+    if not first:
+        why = "; ".join(f"{look.id}: {doubt(look)}" for look in cited)
+        return claim.model_copy(update={"reason": f"no look that it cites is sound ({why})"})
     if all(check.call.data is None for check in first):
         return claim.model_copy(update={"reason": "the check gave no usable verdict"})
     return claim.model_copy(update={"reason": "no look that it cites shows it"})

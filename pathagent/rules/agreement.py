@@ -1,4 +1,5 @@
-"""Whether what a claim says and what a look shows agree, held to the words in which the model named both.
+"""Whether what a claim says and what a look shows agree, held to the words in which the model named both;
+and whether the look itself is sound.
 
 The check names what is said and what is seen before its verdict. Where the two are the same, that is
 support, whatever the verdict; where both are values of one slot and differ, it is none. Words outside the
@@ -7,11 +8,14 @@ vocabulary are left to the model's verdict.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from pathagent.agents.coverage import PLACES
+from pathagent_tools.core.records import Evidence
 from pathagent_tools.core.vocabulary import DIAGNOSES, SLOTS
+from pathagent_tools.encoders.tissue_map import mapped_tissues
 
 _NAMED: Final = ("grade", "mitoses", "necrosis", "inflammation")
 """Slots whose values are written after the slot's word: `grade high`."""
@@ -20,6 +24,9 @@ _BARE: Final[dict[str, str]] = {
     **dict.fromkeys(DIAGNOSES, "diagnosis"),
     **dict.fromkeys(PLACES, "place"),
 }
+_ARTIFACTS: Final = re.compile(
+    rf"\b(artifact|artefact|{'|'.join(a for a in SLOTS['artifact'] if a != 'none')})", re.IGNORECASE
+)
 _SILENT: Final = ("none", "grade none", "no significant abnormality")
 """What a look shows that carries nothing of the kind: it neither supports nor contradicts."""
 
@@ -35,6 +42,28 @@ def verdict_of(data: Mapping[str, Any] | None) -> str:
     if verdict == "supported" and (seen in _SILENT or (kind and all(_kind(p) == kind for p in parts))):
         return "unsupported" if seen in _SILENT else "contradicted"
     return verdict
+
+
+def doubt(look: Evidence) -> str:
+    """Why no sentence may rest on what a look shows; empty where one may.
+
+    What lies under a fold or out of focus is no finding; nor is what two models, the one that describes and
+    the encoder that reads the field on its own, see differently.
+    """
+    found = look.findings
+    if found is None:
+        return ""
+    if found.artifact != "none":
+        return found.artifact
+    mapped = mapped_tissues(look.measurements)
+    if mapped and mapped[0] != found.tissue:
+        return f"described as {found.tissue}, {mapped[0]} to the encoder"
+    return ""
+
+
+def of_artifacts(text: str) -> bool:
+    """Whether a sentence speaks of an artifact, which a look shows that has it."""
+    return _ARTIFACTS.search(text) is not None
 
 
 def _kind(words: str) -> str:

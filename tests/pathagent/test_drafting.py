@@ -212,6 +212,18 @@ def test_a_list_keeps_what_looks_show_and_finds_the_look_that_was_not_cited(draf
     assert "left out, for no look shows it: necrosis" in (claim.reason or "")
 
 
+def test_a_diagnosis_that_only_unsound_looks_show_is_withheld_and_says_so(draft, lesion_slide):
+    class Blurred(LookingModel):
+        def _describe(self, request: ModelRequest):
+            found = super()._describe(request)
+            return found | ({"artifact": "blur"} if self.is_tumour(request.images[0]) else {})
+
+    report = draft(lesion_slide, vlm=Blurred(verdict="read"))
+    assert report.outcome == "insufficient evidence"
+    assert "no look that it cites is sound (E" in report.outcome_text and "blur" in report.outcome_text
+    assert any(said.startswith("No sentence rests on what these looks show: E") for said in report.limits)
+
+
 def test_rules_overrule_the_model(draft, lesion_slide):
     class Bold(LookingModel):
         def _write(self, request: ModelRequest):

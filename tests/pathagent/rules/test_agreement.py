@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pathagent.rules.agreement import verdict_of
+from pathagent.rules.agreement import doubt, of_artifacts, verdict_of
+from pathagent_tools.core.geometry import Region
+from pathagent_tools.core.records import Evidence, Findings, MadeBy, Measurement
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,33 @@ def test_the_verdict_follows_what_was_named(said: str, seen: str, verdict: str, 
 
 def test_an_unusable_answer_is_no_verdict() -> None:
     assert verdict_of(None) == verdict_of({}) == ""
+
+
+def look(tissue: str = "stroma", artifact: str = "none", **shares: float) -> Evidence:
+    slots = dict.fromkeys(("architecture", "nuclear_grade", "mitoses", "inflammation"), "none")
+    found = {"tissue": tissue, "artifact": artifact, "necrosis": "absent", "stain": "balanced", **slots}
+    read = [Measurement(name=f"share_of_{t}", label=t, value=v, unit="%") for t, v in shares.items()]
+    return Evidence(
+        id="E1",
+        region=Region(slide="S1", x=0, y=0, width=384, height=384, mpp=1.0),
+        place="centre",
+        pixels_sha256="",
+        findings=Findings.model_validate(found),
+        measurements=tuple(read),
+        reason="",
+        made_by=MadeBy(tool="describe"),
+    )
+
+
+def test_a_look_under_an_artifact_or_read_in_two_ways_is_not_sound() -> None:
+    assert doubt(look()) == "" == doubt(look(stroma=80, mucin=20))
+    assert doubt(look(artifact="blur", stroma=80)) == "blur"
+    assert doubt(look("benign epithelium", stroma=60, benign_epithelium=30, invasive_tumour=9)) == (
+        "described as benign epithelium, invasive tumour to the encoder"
+    )
+
+
+def test_what_is_said_of_an_artifact_rests_on_a_look_that_has_it() -> None:
+    assert of_artifacts("Part of the tissue is folded.") and of_artifacts("Pen marks; bubbles.")
+    assert not of_artifacts("Tumour cells run in single files.")
+    assert not of_artifacts("Open nuclei in an adenocarcinoma depend on the stain.")

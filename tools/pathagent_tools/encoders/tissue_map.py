@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.protocols import Image, SlideEncoder
 from pathagent_tools.core.records import Measurement
-from pathagent_tools.core.vocabulary import tissue_of
+from pathagent_tools.core.vocabulary import Tissue, tissue_of, tissues_of
 from pathagent_tools.encoders.clip import BATCH, OpenClipEncoder
 from pathagent_tools.encoders.domain import staged
 from pathagent_tools.encoders.reading import zero_shot
@@ -114,6 +114,16 @@ def read_field(encoder: SlideEncoder, rgb: Image) -> tuple[Measurement, ...]:
         label = "Nuclear grade of the tumour (1 to 3), as the encoder reads it"
         read.append(Measurement(name=TUMOUR_GRADE, label=label, value=grade + 1, unit="1", note=note))
     return tuple(read)
+
+
+def mapped_tissues(measurements: Sequence[Measurement]) -> tuple[Tissue, ...]:
+    """What `read_field` says that a field shows, mainly first; empty where it was not read so."""
+    shares = {
+        m.name.removeprefix(SHARE_OF).replace("_", " "): m.value / 100
+        for m in measurements
+        if m.name.startswith(SHARE_OF)
+    }
+    return tissues_of(shares) if shares else ()
 
 
 def _starts(side: int, encoder: SlideEncoder) -> list[int]:

@@ -13,8 +13,8 @@ from typing import Any
 from pathagent_prompts import load
 from pathagent_tools.core.protocols import Image, ModelRequest, Role
 from pathagent_tools.core.records import Evidence, Hypothesis, Measurement
-from pathagent_tools.core.vocabulary import NOT_ASSESSABLE, SLOTS, tissues_of
-from pathagent_tools.encoders.tissue_map import SHARE_OF, TUMOUR_GRADE
+from pathagent_tools.core.vocabulary import NOT_ASSESSABLE, SLOTS
+from pathagent_tools.encoders.tissue_map import TUMOUR_GRADE, mapped_tissues
 from pathagent_tools.measure.mitoses import amount
 
 LEDGER_LINES = 16
@@ -87,13 +87,8 @@ def measurements_text(measurements: Sequence[Measurement], field_um: float) -> s
     if "mitotic_figures" in by_name:
         count = round(by_name["mitotic_figures"])
         parts.append(f"mitotic figures {count}, mitoses {amount(count, (field_um / 1000) ** 2)}")
-    shares = {
-        name.removeprefix(SHARE_OF).replace("_", " "): value / 100
-        for name, value in by_name.items()
-        if name.startswith(SHARE_OF)
-    }
-    if shares:
-        parts.append(f"map {', '.join(tissues_of(shares))}")
+    if tissues := mapped_tissues(measurements):
+        parts.append(f"map {', '.join(tissues)}")
     if TUMOUR_GRADE in by_name:
         parts.append(f"map grade {SLOTS['nuclear_grade'][round(by_name[TUMOUR_GRADE])]}")
     return ", ".join(parts) or "nothing"
