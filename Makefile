@@ -11,6 +11,7 @@ endif
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(ONE_THREAD) .venv/bin/python -m pytest -rs
 WORKERS ?= 2
+REPEATS ?= 20
 
 .PHONY: setup demo test test-long test-browser test-vllm check format bench bench-batch bench-generators bench-page bench-slides bench-vlm build clean
 
@@ -32,6 +33,7 @@ test: setup
 
 test-long: setup
 	$(PYTEST) -m "slow and not vllm and not browser" -n $(WORKERS) --timeout=3600
+	for i in $$(seq $(REPEATS)); do $(MAKE) test-browser || exit 1; done
 
 # The page in a real Chromium: that of Playwright, or the one on PATH.
 test-browser: setup
