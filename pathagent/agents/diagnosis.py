@@ -7,11 +7,13 @@ budget or the tissue is spent.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pathagent.agents.asking import slides_text
 from pathagent.events import Believed
 from pathagent.resources import Resources
+from pathagent.rules.agreement import open_grade
 from pathagent.state import DEFAULT_GOAL, Belief, ModelCall, State, asked_about, spent
 from pathagent_tools.core.records import Hypothesis, Sufficiency
 from pathagent_tools.core.vocabulary import Outcome
@@ -33,6 +35,8 @@ def diagnosis(resources: Resources, state: State) -> dict[str, Any]:
         f"diagnose round {number}", roles.diagnose(slides_text(state), ledger, notes=case.notes)
     )
     differential = differential_of(asked)
+    if open_grade(looked):
+        differential = without_grade(differential)
     question = case.question if case.question and not state.get("refusal") else DEFAULT_GOAL
     judged = resources.ask(
         f"judge round {number}", roles.judge(question, roles.differential_text(differential[:1]), ledger)
@@ -78,6 +82,16 @@ def differential_of(call: ModelCall) -> list[Hypothesis]:
         Hypothesis(diagnosis=name, grade=grade, probability=round(value / scale, 4))
         for (name, grade), value in percents.items()
     ]
+    return sorted(found, key=lambda h: -h.probability)
+
+
+def without_grade(differential: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """Every carcinoma once, its grade left open; dysplasia keeps its own."""
+    open_: dict[tuple[str, str], float] = {}
+    for h in differential:
+        key = (h.diagnosis, "none" if h.grade.startswith("grade ") else h.grade)
+        open_[key] = round(open_.get(key, 0.0) + h.probability, 4)
+    found = [Hypothesis(diagnosis=d, grade=g, probability=min(p, 1.0)) for (d, g), p in open_.items()]
     return sorted(found, key=lambda h: -h.probability)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pathagent.agents.candidates import MAX_CANDIDATES
 from pathagent.agents.coverage import percent_of_tissue
 from pathagent.resources import Resources
-from pathagent.rules.agreement import doubt
+from pathagent.rules.agreement import doubt, open_grade
 from pathagent.state import ModelCall, State, evidence_list
 from pathagent_tools.core.protocols import Role
 from pathagent_tools.core.records import Candidate, Coverage, Evidence, Report, SlideRecord, SynopticField
@@ -94,6 +94,8 @@ def _regions_of_interest(state: State, looked: Sequence[Evidence]) -> tuple[Cand
 def _limits(resources: Resources, state: State) -> tuple[str, ...]:
     """What the coverage does not say already: `Report.coverage` has its own place on the page."""
     said = _unexplained(state)
+    if why := open_grade(evidence_list(state)):
+        said.append(f"The grade of the tumour is left open: {why}.")
     if state["outcome"] == "report":
         said += _pieces_not_seen(resources, state)
     for record in state["slides"].values():

@@ -16,6 +16,7 @@ from pathagent.agents.measured import measured_answer
 from pathagent.agents.mitoses import about_mitoses, mitosis_claim
 from pathagent.agents.triage import refused_answer
 from pathagent.resources import Resources
+from pathagent.rules.agreement import open_grade
 from pathagent.state import ModelCall, State, asked_about
 from pathagent_tools.core.records import Claim, Evidence, Hypothesis
 from pathagent_tools.core.vocabulary import DIAGNOSES, NOT_ASSESSABLE, Outcome
@@ -117,7 +118,8 @@ def _model_claims(call: ModelCall, state: State, described: Sequence[Evidence]) 
     naming = [s for s in sentences if leading and names(s[0], leading.diagnosis)]
     rest = [s for s in sentences if s not in naming]
     certainty = {e.id: e.confidence for e in described}
-    drafts = [_microscopy(text, cites, leading, certainty) for text, cites in rest]
+    undecided = open_grade(described)
+    drafts = [_microscopy(text, cites, leading, certainty, undecided) for text, cites in rest]
     if leading is None or state["outcome"] != "report":
         return drafts
     cited = _cites(i for _, cites in naming or sentences for i in cites)
@@ -135,14 +137,22 @@ def _counted(drafts: list[Draft], state: State, described: Sequence[Evidence]) -
 
 
 def _microscopy(
-    text: str, cites: tuple[str, ...], leading: Hypothesis | None, certainty: dict[str, float | None]
+    text: str,
+    cites: tuple[str, ...],
+    leading: Hypothesis | None,
+    certainty: dict[str, float | None],
+    undecided: str,
 ) -> Draft:
+    from pathagent_tools.core.scoring.report import values
+
     known = [c for c in (certainty.get(i) for i in cites) if c is not None]
     confidence = round(min(known), 4) if known else None
     other = next((d for d in DIAGNOSES if names(text, d)), None)
     if other and (leading is None or other != leading.diagnosis):
         reason = f"names {other}, which is not the leading hypothesis"
         return _model("microscopy", text, cites, confidence, verdict="contradicted", reason=reason)
+    if undecided and "nuclear_grade" in values(text):
+        return _model("microscopy", text, cites, confidence, verdict="contradicted", reason=undecided)
     return _model("microscopy", text, cites, confidence)
 
 

@@ -9,13 +9,14 @@ vocabulary are left to the model's verdict.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pathagent.agents.coverage import PLACES
 from pathagent_tools.core.records import Evidence
 from pathagent_tools.core.vocabulary import DIAGNOSES, SLOTS
-from pathagent_tools.encoders.tissue_map import mapped_tissues
+from pathagent_tools.encoders.tissue_map import mapped_tissues, tumour_grade
 
 _NAMED: Final = ("grade", "mitoses", "necrosis", "inflammation")
 """Slots whose values are written after the slot's word: `grade high`."""
@@ -59,6 +60,29 @@ def doubt(look: Evidence) -> str:
     if mapped and mapped[0] != found.tissue:
         return f"described as {found.tissue}, {mapped[0]} to the encoder"
     return ""
+
+
+def open_grade(looks: Iterable[Evidence]) -> str:
+    """Why the nuclear grade of a tumour is left open; empty where it is not, or was not read twice.
+
+    One look may be read a grade too low or too high. Over all looks at the tumour the model's commonest grade
+    and the encoder's are the same, unless one of the two is wrong.
+    """
+    both = [
+        (e.findings.nuclear_grade, read)
+        for e in looks
+        if e.findings and e.findings.tissue == "invasive tumour" and (read := tumour_grade(e.measurements))
+    ]
+    model, encoder = _commonest([m for m, _ in both]), _commonest([e for _, e in both])
+    if not both or set(model) & set(encoder):
+        return ""
+    told = f"{' or '.join(model)} nuclear grade to the model, {' or '.join(encoder)} to the encoder"
+    return f"most looks show {told}"
+
+
+def _commonest(words: Sequence[str]) -> list[str]:
+    counts = Counter(words)
+    return [word for word, n in counts.items() if n == max(counts.values())]
 
 
 def of_artifacts(text: str) -> bool:

@@ -17,7 +17,7 @@ from pathagent.state import ModelCall
 from pathagent_tools.core.errors import ModelError, UserError
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.protocols import ModelRequest
-from pathagent_tools.core.records import Report
+from pathagent_tools.core.records import Measurement, Report
 from pathagent_tools.vlm.adapters import adapter_digests
 from pathagent_tools.vlm.profile import load_profile
 
@@ -222,6 +222,25 @@ def test_a_diagnosis_that_only_unsound_looks_show_is_withheld_and_says_so(draft,
     assert report.outcome == "insufficient evidence"
     assert "no look that it cites is sound (E" in report.outcome_text and "blur" in report.outcome_text
     assert any(said.startswith("No sentence rests on what these looks show: E") for said in report.limits)
+
+
+def test_a_grade_that_the_encoder_reads_differently_is_not_drafted(draft, lesion_slide, monkeypatch):
+    class Graded(LookingModel):
+        def _write(self, request: ModelRequest):
+            found = super()._write(request)
+            cites = found["sentences"][0]["cites"]
+            said = {"text": "Nuclei are of intermediate grade.", "cites": cites}
+            return {"sentences": [*found["sentences"], said]}
+
+    high = Measurement(name="tumour_grade", label="Nuclear grade", value=3, unit="1")
+    monkeypatch.setattr("pathagent.open_slide.OpenSlide._read_again", lambda self, region: (high,))
+    report = draft(lesion_slide, vlm=Graded())
+    assert report.differential[0].text == "adenocarcinoma"
+    diagnosis = next(c for c in report.claims if c.section == "diagnosis")
+    assert (diagnosis.text, diagnosis.verdict) == ("Adenocarcinoma.", "supported")
+    assert next(c for c in report.claims if "intermediate grade" in c.text).verdict == "contradicted"
+    why = "most looks show intermediate nuclear grade to the model, high to the encoder"
+    assert f"The grade of the tumour is left open: {why}." in report.limits
 
 
 def test_rules_overrule_the_model(draft, lesion_slide):

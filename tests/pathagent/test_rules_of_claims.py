@@ -1,6 +1,6 @@
 """What code decides about a model's sentences, whatever the model says."""
 
-from pathagent.agents.diagnosis import conclude, differential_of
+from pathagent.agents.diagnosis import conclude, differential_of, without_grade
 from pathagent.agents.writing import _figure, names
 from pathagent.state import ModelCall
 from pathagent_tools.core.records import Hypothesis, Sufficiency
@@ -20,6 +20,16 @@ def test_a_differential_is_summed_scaled_and_sorted() -> None:
     assert [(h.diagnosis, h.probability) for h in found] == [("adenoma", 0.5), ("adenocarcinoma", 0.5)]
     kept = differential_of(call({"differential": [hypothesis("adenoma", 60)]}))
     assert kept[0].probability == 0.6
+
+
+def test_a_grade_left_open_leaves_each_carcinoma_once_and_dysplasia_as_it_is() -> None:
+    given = [("solid carcinoma", "grade 1", 0.5), ("adenoma", "low-grade dysplasia", 0.1)]
+    given.append(("solid carcinoma", "grade 2", 0.4))
+    found = without_grade([Hypothesis(diagnosis=d, grade=g, probability=p) for d, g, p in given])
+    assert [(h.text, h.probability) for h in found] == [
+        ("solid carcinoma", 0.9),
+        ("adenoma, low-grade dysplasia", 0.1),
+    ]
 
 
 def test_doubt_ends_in_abstention() -> None:

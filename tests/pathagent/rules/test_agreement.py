@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pathagent.rules.agreement import doubt, of_artifacts, verdict_of
+from pathagent.rules.agreement import doubt, of_artifacts, open_grade, verdict_of
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.records import Evidence, Findings, MadeBy, Measurement
 
@@ -34,10 +34,14 @@ def test_an_unusable_answer_is_no_verdict() -> None:
     assert verdict_of(None) == verdict_of({}) == ""
 
 
-def look(tissue: str = "stroma", artifact: str = "none", **shares: float) -> Evidence:
-    slots = dict.fromkeys(("architecture", "nuclear_grade", "mitoses", "inflammation"), "none")
+def look(
+    tissue: str = "stroma", artifact: str = "none", *, grades: tuple[str, int] = ("none", 0), **shares: float
+) -> Evidence:
+    slots = dict.fromkeys(("architecture", "mitoses", "inflammation"), "none") | {"nuclear_grade": grades[0]}
     found = {"tissue": tissue, "artifact": artifact, "necrosis": "absent", "stain": "balanced", **slots}
     read = [Measurement(name=f"share_of_{t}", label=t, value=v, unit="%") for t, v in shares.items()]
+    if grades[1]:
+        read.append(Measurement(name="tumour_grade", label="grade", value=grades[1], unit="1"))
     return Evidence(
         id="E1",
         region=Region(slide="S1", x=0, y=0, width=384, height=384, mpp=1.0),
@@ -62,3 +66,15 @@ def test_what_is_said_of_an_artifact_rests_on_a_look_that_has_it() -> None:
     assert of_artifacts("Part of the tissue is folded.") and of_artifacts("Pen marks; bubbles.")
     assert not of_artifacts("Tumour cells run in single files.")
     assert not of_artifacts("Open nuclei in an adenocarcinoma depend on the stain.")
+
+
+def test_a_grade_that_model_and_encoder_give_differently_over_all_looks_is_left_open() -> None:
+    def tumours(*grades: tuple[str, int]) -> list[Evidence]:
+        return [look("invasive tumour", grades=pair) for pair in grades]
+
+    assert open_grade(tumours(("low", 2), ("low", 1), ("intermediate", 2))) == (
+        "most looks show low nuclear grade to the model, intermediate to the encoder"
+    )
+    assert open_grade(tumours(("low", 2), ("low", 1), ("high", 1))) == ""
+    assert open_grade(tumours(("low", 2), ("intermediate", 1))) == "", "a tie of both is no difference"
+    assert open_grade([*tumours(("low", 0)), look(grades=("low", 3))]) == "", "nobody read these twice"

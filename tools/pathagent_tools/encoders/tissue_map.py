@@ -126,6 +126,12 @@ def mapped_tissues(measurements: Sequence[Measurement]) -> tuple[Tissue, ...]:
     return tissues_of(shares) if shares else ()
 
 
+def tumour_grade(measurements: Sequence[Measurement]) -> str:
+    """The nuclear grade that `read_field` gives a tumour; empty where it read none."""
+    found = next((round(m.value) for m in measurements if m.name == TUMOUR_GRADE), 0)
+    return tuple(_GRADES)[found - 1] if found else ""
+
+
 def _starts(side: int, encoder: SlideEncoder) -> list[int]:
     """Where tiles begin along a side of a field, evenly, so that they cover it."""
     tile = encoder.tile_px

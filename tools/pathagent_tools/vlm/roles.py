@@ -14,7 +14,7 @@ from pathagent_prompts import load
 from pathagent_tools.core.protocols import Image, ModelRequest, Role
 from pathagent_tools.core.records import Evidence, Hypothesis, Measurement
 from pathagent_tools.core.vocabulary import NOT_ASSESSABLE, SLOTS
-from pathagent_tools.encoders.tissue_map import TUMOUR_GRADE, mapped_tissues
+from pathagent_tools.encoders.tissue_map import mapped_tissues, tumour_grade
 from pathagent_tools.measure.mitoses import amount
 
 LEDGER_LINES = 16
@@ -89,8 +89,8 @@ def measurements_text(measurements: Sequence[Measurement], field_um: float) -> s
         parts.append(f"mitotic figures {count}, mitoses {amount(count, (field_um / 1000) ** 2)}")
     if tissues := mapped_tissues(measurements):
         parts.append(f"map {', '.join(tissues)}")
-    if TUMOUR_GRADE in by_name:
-        parts.append(f"map grade {SLOTS['nuclear_grade'][round(by_name[TUMOUR_GRADE])]}")
+    if grade := tumour_grade(measurements):
+        parts.append(f"map grade {grade}")
     return ", ".join(parts) or "nothing"
 
 
