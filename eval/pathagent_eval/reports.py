@@ -127,7 +127,7 @@ def score_case(
     report: Report, planned: Planned, phantom: Phantom, truth: PhantomTruth, *, seconds: float
 ) -> CaseScore:
     """Compare a finished report with the truth."""
-    text = "\n".join(c.text for c in report.claims if c.verdict != "contradicted")
+    text = "\n".join(c.text for c in report.claims if c.stands)
     compared = compare(stated_facts(text), true_facts(truth.facts))
     ids = {e.id for e in report.evidence}
     cited = [c for c in report.claims if c.verdict == "supported" or c.evidence]

@@ -139,10 +139,10 @@ def _leading(draft: Report) -> str:
 
 
 def report_text(draft: Report) -> str:
-    """The sentences of a draft that are scored, in order; empty where it abstains from a diagnosis."""
+    """The sentences of a draft that stand and are scored, in order; empty where it abstains."""
     if draft.outcome != "report":
         return ""
-    said = [c.text for c in draft.claims if c.section in SCORED_SECTIONS and c.verdict != "contradicted"]
+    said = [c.text for c in draft.claims if c.section in SCORED_SECTIONS and c.stands]
     return "\n".join(said)
 
 

@@ -100,11 +100,6 @@ class ClaimView:
     lost: tuple[str, ...]
 
     @property
-    def stands(self) -> bool:
-        """Whether it is part of the draft: no model can have its sentence stand without support."""
-        return self.claim.verdict == "supported" or self.claim.written_by == "rule"
-
-    @property
     def tone(self) -> str:
         """The verdict as a style: `supported`, `not-assessable`, …, or `rule` for what code says."""
         by_code = self.claim.written_by == "rule" and self.claim.verdict == "supported"

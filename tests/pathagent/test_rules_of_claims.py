@@ -1,9 +1,12 @@
 """What code decides about a model's sentences, whatever the model says."""
 
+from types import SimpleNamespace
+
 from pathagent.agents.diagnosis import conclude, differential_of, without_grade
 from pathagent.agents.writing import _figure, names
+from pathagent.batches.work import report_text
 from pathagent.state import ModelCall
-from pathagent_tools.core.records import Hypothesis, Sufficiency
+from pathagent_tools.core.records import Claim, Hypothesis, Sufficiency
 
 
 def call(data: dict) -> ModelCall:
@@ -52,3 +55,20 @@ def test_a_diagnosis_is_found_as_a_whole_word() -> None:
 
 def test_densities_are_written_out() -> None:
     assert [_figure(v) for v in (10720.4, 2168, 28.24, 0.5)] == ["10,720", "2,168", "28.24", "0.5"]
+
+
+def test_only_sentences_that_stand_are_scored() -> None:
+    def said(text: str, verdict: str, writer: str = "model", section: str = "microscopy") -> Claim:
+        told = {"id": "C1", "section": section, "text": text, "verdict": verdict, "written_by": writer}
+        return Claim.model_validate(told)
+
+    claims = (
+        said("Adenoma.", "supported", section="diagnosis"),
+        said("Necrosis is seen.", "unsupported"),
+        said("Solid nests.", "contradicted"),
+        said("HER2 is positive.", "not assessable"),
+        said("Mitoses are few.", "supported", "rule"),
+        said("Nuclei: 2,000 per mm².", "supported", "rule", "measurements"),
+    )
+    draft = SimpleNamespace(outcome="report", claims=claims)
+    assert report_text(draft) == "Adenoma.\nMitoses are few."  # type: ignore[arg-type]

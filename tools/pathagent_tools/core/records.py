@@ -163,6 +163,11 @@ class Claim(Frozen):
     confidence: float | None = Field(default=None, ge=0, le=1)
     reason: str | None = Field(default=None, description="why the verdict, in one phrase")
 
+    @property
+    def stands(self) -> bool:
+        """Whether it is part of the draft: no model can have its sentence stand without support."""
+        return self.verdict == "supported" or self.written_by == "rule"
+
 
 class SynopticField(Frozen):
     """One required element of a structured report: filled, not assessable, or not found."""
