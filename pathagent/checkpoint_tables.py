@@ -21,27 +21,24 @@ class TableSaver(TellingSaver, PostgresSaver):
 
 
 class CheckpointTables:
-    """The checkpoints of all runs of one database. A run is named by whoever keeps it, by a random id."""
+    """The checkpoints of all runs of one database. A run is named by whoever keeps it, by a random id.
+
+    UserError from each method where the server is away, goes away meanwhile, or has a full disk.
+    """
 
     def __init__(self, **connect: Any) -> None:
-        """connect: the arguments of psycopg's `connect`. Raises psycopg.Error where the server refuses."""
+        """Make the tables where they are absent. connect: the arguments of psycopg's `connect`."""
         self._connect = connect
         with self._connection() as connection:
             PostgresSaver(connection).setup()
 
     @contextmanager
     def saver(self, on_saved: Callable[[str], None]) -> Iterator[TableSaver]:
-        """A checkpointer with a connection of its own. UserError where the server goes away meanwhile."""
+        """A checkpointer with a connection of its own."""
         with self._connection() as connection:
             saver = TableSaver(connection, serde=serializer())
             saver.tell(on_saved)
-            try:
-                yield saver
-            except OperationalError as error:
-                said = " ".join(str(error).split())
-                raise UserError(
-                    f"PostgreSQL went away: {said}. Start this again: it goes on where it stopped."
-                ) from error
+            yield saver
 
     def thread(self, run: str, key: str) -> str:
         """LangGraph's name of the run: runs of equal cases have equal keys, and each its own checkpoint."""
@@ -53,6 +50,14 @@ class CheckpointTables:
             for table in _TABLES:
                 connection.execute(f"DELETE FROM {table} WHERE thread_id LIKE %s", (f"{run}/%",))
 
-    def _connection(self) -> Connection[DictRow]:
+    @contextmanager
+    def _connection(self) -> Iterator[Connection[DictRow]]:
         """As the checkpointer demands it: what it writes is safe at once, and rows are dictionaries."""
-        return Connection.connect(**self._connect, autocommit=True, row_factory=dict_row)
+        try:
+            with Connection.connect(**self._connect, autocommit=True, row_factory=dict_row) as connection:
+                yield connection
+        except OperationalError as error:
+            said = " ".join(str(error).split())
+            raise UserError(
+                f"PostgreSQL failed: {said}. Start this again: it goes on where it stopped."
+            ) from error

@@ -174,7 +174,7 @@ def test_a_database_that_restarts_under_a_run_is_said_and_the_run_goes_on(postgr
         case = reader.open_case("lesion.tiff", draft=True)["id"]
         run = reader.settled(case)["runs"][0]
         assert run["state"] == "failed"
-        assert run["reason"].startswith("PostgreSQL went away")
+        assert run["reason"].startswith("PostgreSQL failed: ")
         assert run["reason"].endswith("Start this again: it goes on where it stopped.")
         reader.post(f"{API}/cases/{case}/runs/{run['id']}/resume")
         assert reader.settled(case)["state"] == "waiting for review"
@@ -193,7 +193,6 @@ def test_without_its_package_the_command_to_type_is_said(
 
 
 def test_a_server_that_is_not_there_is_said(tmp_path, slide_folder, capsys):
-    pytest.importorskip("psycopg")
     data, folder = str(tmp_path / "data"), str(slide_folder)
     nowhere = f"postgresql:///postgres?host={tmp_path}"
     assert cli.run(["serve", "--folder", folder, "--data", data, "--port", "0", "--database", nowhere]) == 2
