@@ -22,9 +22,9 @@ from pathagent.events import Event, EventLog, RunFinished, Saved
 from pathagent.graph import Graph, build_graph
 from pathagent.resources import Resources
 from pathagent.review_pairs import pairs_of
-from pathagent.runs import RunRecord
+from pathagent.runs import RunRecord, Work
 from pathagent.state import InputState, State, spent
-from pathagent_tools.core.errors import ModelUnavailableError
+from pathagent_tools.core.errors import ModelUnavailableError, UserError
 from pathagent_tools.core.records import Report, Review
 
 OVERVIEW_PX = 1400
@@ -55,27 +55,28 @@ def draft(
     *,
     force: bool,
     decided: Review | None = None,
-    folder: Path | None = None,
+    work: Work | None = None,
     begin: Callable[[Resources], Beginning] | None = None,
 ) -> Iterator[Event]:
     """Run or resume; yields events, fills `outcome`, writes the output folder where one was named.
 
-    folder: where the run keeps its work, where that is not the cache. begin: what a new run starts from
+    work: where the run keeps what it is at, where that is not the cache. begin: what a new run starts from
     instead of from triage; a run that is resumed does not ask for it.
     Raises ModelUnavailableError with the run kept at its checkpoint: the same call resumes it.
     """
     key = runs.run_key(resources)
-    folder = folder or runs.run_folder(key)
+    work = work or Work(runs.run_folder(key))
+    config = _config(work.thread(key), resources)
     outcome.run = resources.run = key
-    with runs.locked(folder):
-        runs.save_record(folder, record)
-        log = EventLog(folder / "events.jsonl", sink=lambda event: get_stream_writer()(event))
-        resources.events, resources.work = log, folder
-        with runs.open_saver(folder, lambda task: log.keep(Saved(task=task))) as saver:
+    with runs.locked(work.folder):
+        runs.save_record(work.folder, record)
+        log = EventLog(work.folder / "events.jsonl", sink=lambda event: get_stream_writer()(event))
+        resources.events, resources.work = log, work.folder
+        with work.saver(lambda task: log.keep(Saved(task=task))) as saver:
             graph = build_graph(resources, saver)
-            yield from _advance(graph, resources, _config(key, resources), decided, begin)
+            yield from _advance(graph, resources, config, decided, begin)
             resources.events = EventLog(log.path)  # outside of the graph nobody listens
-            snapshot = graph.get_state(_config(key, resources))
+            snapshot = graph.get_state(config)
             state: State = snapshot.values  # type: ignore[assignment]
             waiting = bool(snapshot.tasks)
             outcome.report = assemble(resources, state) if waiting else state["report"]
@@ -89,13 +90,13 @@ def draft(
         )
         log.keep(finished)
         if not waiting:
-            runs.discard(folder)
+            work.discard()
         yield finished
 
 
-def _config(key: str, resources: Resources) -> RunnableConfig:
+def _config(thread: str, resources: Resources) -> RunnableConfig:
     limit = 12 + 3 * resources.case.budget.looks
-    return {"configurable": {"thread_id": key}, "recursion_limit": limit}
+    return {"configurable": {"thread_id": thread}, "recursion_limit": limit}
 
 
 def _advance(
@@ -190,10 +191,18 @@ def _write(
 
 
 def _illustrations(resources: Resources, report: Report) -> dict[str, bytes]:
-    """Id → the marked file as the illustrate agent wrote it into the run's folder."""
+    """Id → the marked file as the illustrate agent wrote it into the run's folder.
+
+    UserError where it is gone: a checkpoint in PostgreSQL outlives the disk that its pictures lay on.
+    """
     if resources.work is None:
         return {}
     folder = resources.work / SYNTHETIC
+    if gone := [image.file for image in report.illustrations if not (folder / image.file).is_file()]:
+        raise UserError(
+            f"The synthetic images of this draft ({', '.join(gone)}) are not on this disk. "
+            "Draft the report again, or start with the --data that it was drafted with."
+        )
     return {image.id: (folder / image.file).read_bytes() for image in report.illustrations}
 
 

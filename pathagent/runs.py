@@ -1,7 +1,8 @@
-"""The folder of a run in progress: its identity, its lock, its checkpoint, its events.
+"""The work of a run in progress: its identity, its folder, its lock, its checkpoint, its events.
 
 `cache_dir()/runs/<run key>/` holds `case.json`, `checkpoint.sqlite` and `events.jsonl`. The key is made
-of everything that decides the report, so the same call finds its own interrupted run and no other.
+of everything that decides the report, so the same call finds its own interrupted run and no other. A
+server with PostgreSQL keeps the checkpoint there; the other two, which are written anew, stay files.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
@@ -27,6 +30,9 @@ from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import canonical_json, held, sha256_bytes, write_text_atomic
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.vlm.adapters import adapter_digests
+
+if TYPE_CHECKING:
+    from pathagent.checkpoint_tables import CheckpointTables
 
 CASE_NAME: Final = "case.json"
 STATE_VERSION: Final = 1
@@ -98,11 +104,6 @@ def load_record(folder: Path) -> RunRecord:
     return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
 
 
-def discard(folder: Path) -> None:
-    """Remove a finished run's work."""
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def allowed_types() -> list[tuple[str, str]]:
     """(module, name) of every record that a checkpoint may hold; nothing else is ever rebuilt."""
     found = []
@@ -113,11 +114,16 @@ def allowed_types() -> list[tuple[str, str]]:
     return found
 
 
-class RunSaver(SqliteSaver):
-    """A SQLite checkpointer that tells `on_saved(task id)` once a completed task is safe on disk."""
+def serializer() -> JsonPlusSerializer:
+    """What writes a state into a checkpoint, and rebuilds nothing but our records from it."""
+    return JsonPlusSerializer(allowed_msgpack_modules=allowed_types())
 
-    def __init__(self, connection: sqlite3.Connection, on_saved: Callable[[str], None]) -> None:
-        super().__init__(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=allowed_types()))
+
+class TellingSaver(BaseCheckpointSaver[str]):
+    """Put before a checkpointer, tells `on_saved(task id)` once a completed task is safe in its store."""
+
+    def tell(self, on_saved: Callable[[str], None]) -> None:
+        """Whom to tell, once a task."""
         self._on_saved = on_saved
         self._told: set[str] = set()
         self._told_lock = threading.Lock()
@@ -140,10 +146,38 @@ class RunSaver(SqliteSaver):
             self._on_saved(task_id)
 
 
+class FileSaver(TellingSaver, SqliteSaver):
+    """The checkpointer of a run whose checkpoint is a file."""
+
+
 @contextmanager
-def open_saver(folder: Path, on_saved: Callable[[str], None]) -> Iterator[RunSaver]:
+def open_file(folder: Path, on_saved: Callable[[str], None]) -> Iterator[FileSaver]:
     """The checkpoint file of a run."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "checkpoint.sqlite"
     with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
-        yield RunSaver(connection, on_saved)
+        saver = FileSaver(connection, serde=serializer())
+        saver.tell(on_saved)
+        yield saver
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where a run keeps what it is at: a folder of its own, and its checkpoint in it or in `tables`."""
+
+    folder: Path
+    tables: CheckpointTables | None = None
+
+    def saver(self, on_saved: Callable[[str], None]) -> AbstractContextManager[TellingSaver]:
+        """The run's checkpointer, open."""
+        return self.tables.saver(on_saved) if self.tables else open_file(self.folder, on_saved)
+
+    def thread(self, key: str) -> str:
+        """LangGraph's name of a run with that key: in tables that runs share, after the run's folder."""
+        return self.tables.thread(self.folder.name, key) if self.tables else key
+
+    def discard(self) -> None:
+        """Remove the work of a run that is finished, or begins anew."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.tables:
+            self.tables.discard(self.folder.name)

@@ -6,13 +6,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from pathagent_tools.core.errors import UserError
+
+if TYPE_CHECKING:
+    from pathagent.checkpoint_tables import CheckpointTables
 
 FILE_NAME: Final = "reading-room.sqlite"
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -42,6 +45,22 @@ class Database:
         immediate = self.engine.execution_options(writes=True)
         with self._writer, Session(immediate, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def checkpoint_tables(self) -> CheckpointTables | None:
+        """The tables for the checkpoints of runs at work, made where they are absent; None: SQLite, where
+        they are files. UserError where the package is not installed."""
+        if self.engine.dialect.name != "postgresql":
+            return None
+        try:
+            from pathagent.checkpoint_tables import CheckpointTables
+        except ModuleNotFoundError:
+            self.close()
+            raise UserError(
+                "Checkpoints in PostgreSQL need the package langgraph-checkpoint-postgres. "
+                "Type: uv sync --extra postgres"
+            ) from None
+        _, connect = self.engine.dialect.create_connect_args(self.engine.url)
+        return CheckpointTables(**connect)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from pathagent.reading_room import comparing, versions
 from pathagent.reading_room.conversation import answer_view
 from pathagent.reading_room.overlays import write_heat
 from pathagent.reading_room.tables import CaseRow, RunRow, User
-from pathagent.runs import RunRecord
+from pathagent.runs import CASE_NAME, RunRecord, Work
 from pathagent.state import Case, CompareWith, SlideInput
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Region
@@ -58,18 +57,18 @@ class Executor:
         Raises Stopped, and whatever stands against the run as PathAgentError.
         """
         run, row, earlier = self._begin(run_id)
-        folder = self._room.case_folder(row.id) / "runs" / run.id
-        case = self._case(run, row, earlier).model_copy(update={"compare": self._compare(run, folder)})
+        work = self._room.work_of(run)
+        case = self._case(run, row, earlier).model_copy(update={"compare": self._compare(run, work)})
         resources = self._resources(case, row.id)
         decided = Review.model_validate(run.decision) if run.decision else None
         out = self._room.case_folder(row.id) / "reports" / (f"{run.id}-decided" if decided else run.id)
-        finished = _decided_before(out) if decided and not (folder / "case.json").is_file() else None
-        if finished is None:
+        finished = _decided_before(out) if decided and not (work.folder / CASE_NAME).is_file() else None
+        if finished is not None:
+            work.discard()
+        else:
             record = RunRecord(case=resources.case, profile=run.profile, out=str(out))
             outcome, begin = Outcome(), _beginning(run, earlier)
-            events = draft(
-                resources, record, outcome, force=True, decided=decided, folder=folder, begin=begin
-            )
+            events = draft(resources, record, outcome, force=True, decided=decided, work=work, begin=begin)
             for event in events:
                 self._keep(run, event)
                 if must_stop() and event.kind != "run_finished":
@@ -94,7 +93,7 @@ class Executor:
             newest = self._newest_ledger(session, run)
             if run.state != "deciding" and (run.started is None or run.begun_from != newest):
                 # What it had seen has ids that another run has given away meanwhile.
-                shutil.rmtree(self._room.case_folder(row.id) / "runs" / run.id, ignore_errors=True)
+                self._room.work_of(run).discard()
                 run.begun_from, run.started = newest, time.time()
             if run.state != "deciding":
                 self._room.set_state(session, run, "running")
@@ -143,17 +142,17 @@ class Executor:
             illustrate=drafts and row.illustrate,
         )
 
-    def _compare(self, run: RunRow, folder: Path) -> CompareWith:
+    def _compare(self, run: RunRow, work: Work) -> CompareWith:
         """What a draft is compared with. One that is decided keeps what it was drafted beside; one that was
         cut off begins anew where the texts or the index have changed meanwhile. UserError: not readable."""
         if run.kind not in _DRAFTS:
             return CompareWith()
-        begun = comparing.begun_with(folder)
+        begun = comparing.begun_with(work.folder)
         if run.decision and begun is not None:
             return begun
         now = comparing.given_now(self._room.settings)
         if begun is not None and begun != now:
-            shutil.rmtree(folder, ignore_errors=True)
+            work.discard()
         return now
 
     def _fields(self, region: Region, row: CaseRow) -> int:

@@ -20,7 +20,7 @@ from pathagent.reading_room.sessions import Patience, Sessions
 from pathagent.reading_room.settings import RoomSettings
 from pathagent.reading_room.tables import EventRow, RunRow
 from pathagent.reading_room.tiles import TileCache
-from pathagent.runs import cache_dir
+from pathagent.runs import Work, cache_dir
 from pathagent_tools.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Room:
         self.settings, self.models = settings, models or Models(settings)
         comparing.check(settings, self.models)
         self.database = Database(settings.database or sqlite_url(settings.data))
+        self._checkpoints = self.database.checkpoint_tables()
         self.sessions, self.patience = Sessions(settings.data), Patience()
         if settings.uploads is not None:
             uploads.clean(settings.uploads)
@@ -58,6 +59,10 @@ class Room:
     def case_folder(self, case_id: str) -> Path:
         """Where the files of a case lie."""
         return self.settings.data / "cases" / case_id
+
+    def work_of(self, run: RunRow) -> Work:
+        """Where a run keeps what it is at: a folder, and the checkpoint there or in PostgreSQL."""
+        return Work(self.case_folder(run.case_id) / "runs" / run.id, self._checkpoints)
 
     def told(self, text: str) -> str:
         """The text as a reader may hear it: slides by their names, the server's folders by their last."""

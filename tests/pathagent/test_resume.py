@@ -136,7 +136,7 @@ def test_the_key_depends_on_what_decides_the_report_and_on_nothing_else(lesion_s
 
 
 def test_only_our_records_are_rebuilt_from_a_checkpoint(tmp_path):
-    with runs.open_saver(tmp_path, lambda task: None) as saver:
+    with runs.Work(tmp_path).saver(lambda task: None) as saver:
         kept = saver.serde.loads_typed(saver.serde.dumps_typed(Path("/x")))
     assert ("pathagent_tools.core.records", "Evidence") in runs.allowed_types()
     assert kept == Path("/x")

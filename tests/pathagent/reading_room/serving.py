@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+from rooms import API
 
 HERE = Path(__file__).parent
 
@@ -28,6 +32,7 @@ class Served:
         port: int = 0,
         pause: float = 0.0,
         undecided: bool = False,
+        database: str = "",
     ) -> None:
         environment = os.environ | {
             "PATHAGENT_CACHE": str(cache),
@@ -35,7 +40,7 @@ class Served:
         }
         command = [sys.executable, str(HERE / "stand_in_server.py"), str(data), str(slides), str(port)]
         self.process = subprocess.Popen(
-            [*command, str(pause), "undecided" if undecided else ""],
+            [*command, str(pause), "undecided" if undecided else "", database],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -81,10 +86,39 @@ def with_word(client: httpx.Client) -> httpx.Client:
 
 
 @contextmanager
-def served(data: Path, slides: Path, cache: Path, **more: float) -> Iterator[Served]:
+def served(data: Path, slides: Path, cache: Path, **more: Any) -> Iterator[Served]:
     """A server that is ended with the block."""
-    server = Served(data, slides, cache, **more)  # type: ignore[arg-type]
+    server = Served(data, slides, cache, **more)
     try:
         yield server
     finally:
         server.end()
+
+
+def wait_for(reader: httpx.Client, case: str, settled: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """The case once it is so."""
+    for _ in range(600):
+        view: dict[str, Any] = reader.get(f"{API}/cases/{case}").json()
+        if settled(view):
+            return view
+        time.sleep(0.4)
+    raise AssertionError(view["runs"])
+
+
+def looked(reader: httpx.Client, case: str) -> list[dict[str, Any]]:
+    """The looks that there are by now."""
+    return [e for e in events_of(reader, case) if e["kind"] == "looked"]
+
+
+def events_of(reader: httpx.Client, case: str, after: int = 0) -> list[dict[str, Any]]:
+    """What has happened by now, over the stream of events."""
+    found: list[dict[str, Any]] = []
+    newest = reader.get(f"{API}/cases/{case}").json()["newest_event"]
+    headers = {"last-event-id": str(after)} if after else {}
+    with reader.stream("GET", f"{API}/cases/{case}/events", headers=headers) as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                found.append(json.loads(line[6:]))
+                if found[-1]["seq"] >= newest:
+                    break
+    return found

@@ -1,9 +1,9 @@
 """The server of `pathagent serve` in a process of its own, with the tiny models of the tests.
 
-Arguments: data folder, folder of slides, port, how long each answer of the model takes in seconds, and
-`undecided` for a model that never has enough: the embedded encoder and generator stand beside it then, and
-synthetic images are drawn. A folder `criteria` beside the data is what drafts are compared with. Prints the
-address.
+Arguments: data folder, folder of slides, port, how long each answer of the model takes in seconds,
+`undecided` for a model that never has enough (the embedded encoder and generator stand beside it then, and
+synthetic images are drawn) or nothing, and the URL of a database or nothing. A folder `criteria` beside the
+data is what drafts are compared with. Prints the address.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GONE = "with the server gone"
 """Whoever asks with these words finds that the model's server went away."""
 
 
-def main(data: str, slides: str, port: str, pause: str, kind: str = "") -> None:
+def main(data: str, slides: str, port: str, pause: str, kind: str = "", database: str = "") -> None:
     uploads = Path(data).parent / "incoming"
     uploads.mkdir(parents=True, exist_ok=True)
     criteria, undecided = uploads.with_name("criteria"), kind == "undecided"
@@ -34,6 +34,7 @@ def main(data: str, slides: str, port: str, pause: str, kind: str = "") -> None:
         uploads=uploads,
         port=int(port),
         profile="embedded" if undecided else PROFILE,
+        database=database or None,
         knowledge=criteria if criteria.is_dir() else None,
     )
 

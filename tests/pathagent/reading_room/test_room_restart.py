@@ -1,40 +1,10 @@
 """A run outlives the browser and the server: its events go on, and the report is the same."""
 
-import json
-import time
-
 import pytest
 from rooms import API
-from serving import served
+from serving import events_of, looked, served, wait_for
 
 from pathagent.reading_room.settings import RoomSettings
-
-
-def wait_for(reader, case, settled):
-    for _ in range(600):
-        view = reader.get(f"{API}/cases/{case}").json()
-        if settled(view):
-            return view
-        time.sleep(0.4)
-    raise AssertionError(view["runs"])
-
-
-def looked(reader, case):
-    return [e for e in events_of(reader, case) if e["kind"] == "looked"]
-
-
-def events_of(reader, case, after=0):
-    """What has happened by now, over the stream of events."""
-    found = []
-    newest = reader.get(f"{API}/cases/{case}").json()["newest_event"]
-    headers = {"last-event-id": str(after)} if after else {}
-    with reader.stream("GET", f"{API}/cases/{case}/events", headers=headers) as stream:
-        for line in stream.iter_lines():
-            if line.startswith("data: "):
-                found.append(json.loads(line[6:]))
-                if found[-1]["seq"] >= newest:
-                    break
-    return found
 
 
 def test_a_killed_server_goes_on_where_it_was(slide_folder, tmp_path, lesion_report):
