@@ -161,18 +161,31 @@ class OpenSlide:
         pixels = self.slide.read(region.model_copy(update={"mpp": encoder.tile_mpp}))
         return self._tool("read_field", lambda: read_field(encoder, pixels), region=region.model_dump())
 
-    def mitoses(self, regions: Sequence[Region]) -> list[Measurement] | None:
-        """The count of mitotic figures in each region; None where nothing counts at this resolution."""
+    def mitoses(self, regions: Sequence[Region]) -> NDArray[np.float32] | None:
+        """[k, 3] mitotic figures in the regions, each once: level-0 (x, y), and 1 where certain, else 0.5.
+
+        None where nothing counts at this resolution.
+        """
+        import numpy as np
+
+        from pathagent_tools.measure.mitoses import APART_UM, distinct
+
         detector = self._resources.mitosis_detector
         mpp = max(MEASURE_MPP, self.slide.mpp)
         if detector is None or not detector.reads(mpp):
             return None
-        fields = (self.slide.read(r.model_copy(update={"mpp": mpp})) for r in regions)
-        return self._tool(
-            "count_mitoses",
-            lambda: [detector.measure(pixels, mpp) for pixels in fields],
-            regions=len(regions),
-        )
+
+        def find() -> NDArray[np.float32]:
+            found = [np.empty((0, 3), np.float32)]
+            for region in regions:
+                figures = detector.find(self.slide.read(region.model_copy(update={"mpp": mpp})), mpp)
+                places = figures[:, :2] * (mpp / self.slide.mpp) + (region.x, region.y)
+                found.append(np.column_stack([places, figures[:, 2]]))
+            figures = distinct(np.concatenate(found), APART_UM / self.slide.mpp)
+            figures[:, 2] = np.where(figures[:, 2] >= detector.config.certain, 1.0, 0.5)
+            return figures
+
+        return self._tool("find_mitoses", find, regions=len(regions))
 
     def _once(self, name: str, function: Callable[[], T]) -> T:
         with self._lock:

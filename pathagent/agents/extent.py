@@ -43,10 +43,11 @@ def _claim(opened: OpenSlide, shown: Sequence[Evidence]) -> dict[str, Any] | Non
     if found is None:
         return None
     how = "" if found.whole else "at least "
+    mm = f"{float(f'{found.diameter_mm:.2g}'):g}"
     assumed = "; resolution assumed by user" if opened.slide.resolution_assumed else ""
     return {
         "section": "microscopy",
-        "text": f"The lesion is {how}about {found.diameter_mm:.1f} mm across (as a circle of the area that "
+        "text": f"The lesion is {how}about {mm} mm across (as a circle of the area that "
         f"the tissue map gives it{assumed}).",
         "evidence": tuple(e.id for e in shown)[:MAX_CITES],
         "verdict": "supported",

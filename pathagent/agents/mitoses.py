@@ -1,7 +1,7 @@
 """Mitotic figures: where they are densest, and how many there are. Counted by code, not by the model.
 
 A pathologist counts mitoses where they are most, not where the first look happened to fall. The fields that
-look like the lesion are counted at high power, and the densest one is looked at and described like any other.
+look like the lesion are searched at high power, and a look is laid where figures are densest.
 """
 
 from __future__ import annotations
@@ -9,45 +9,49 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
-
 from pathagent.agents import candidates as places
 from pathagent.agents.finish import EXPLAINS
 from pathagent.resources import Resources
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.records import Evidence, Hypothesis, Measurement, SlideRecord
-from pathagent_tools.measure.mitoses import amount
+from pathagent_tools.measure.mitoses import amount, densest
 
 MAX_CITES: Final = 4
 FIELDS: Final = 32
 """Fields that are counted on a slide."""
 LIKE_LESION: Final = 0.4
 """Likeness (cosine, of centred embeddings) to a look at the lesion from which a field is counted."""
+MARGIN_UM: Final = 8.0
+"""A figure nearer to the border of a field is not counted on: part of it may be cut off."""
 REASON: Final = "most mitotic figures"
 
 
 def hot_spot(resources: Resources, slide: str, looked: Sequence[Evidence]) -> tuple[Region, str] | None:
     """(the field with most figures, why) of a slide whose lesion has been looked at.
 
+    The figures of up to 32 fields like the lesion are found, and the field is laid where they are densest.
     None where no look shows a lesion, where nothing counts mitoses, where it has been looked at before, or
     where no field has more figures than a look that there is.
     """
     mine = [e for e in looked if e.region.slide == slide]
     if any(e.reason.startswith(REASON) for e in mine):
         return None
-    opened = resources.slide(slide)
-    pool = places.make_pool(
-        opened, tile_px=resources.vlm.tile_px, tile_mpp=resources.vlm.tile_mpp, goal=None, known=False
-    )
+    opened, vlm = resources.slide(slide), resources.vlm
+    pool = places.make_pool(opened, tile_px=vlm.tile_px, tile_mpp=vlm.tile_mpp, goal=None, known=False)
     like = places.near_lesion(pool, mine)
-    fields = places.in_order_of(pool, like, [e.region for e in mine], FIELDS)
-    fields = [i for i in fields if like[i] >= LIKE_LESION]
-    found = opened.mitoses([pool.regions[i] for i in fields]) if fields else None
-    counts = list(map(_figures, found or ()))
-    if not counts or max(counts) <= max(map(counted, mine), default=0):
+    fields = [pool.regions[i] for i in places.in_order_of(pool, like, [], FIELDS) if like[i] >= LIKE_LESION]
+    figures = opened.mitoses(fields) if fields else None
+    if figures is None or not len(figures):
         return None
-    best = int(np.argmax(counts))
-    return pool.regions[fields[best]], f"{REASON} ({counts[best]}) of {len(counts)} fields like the lesion"
+    found = densest(figures, fields[0].width - 2 * MARGIN_UM / opened.slide.mpp)
+    if found is None:
+        return None
+    x, y, inside = found
+    count = int(inside.sum()) if (figures[inside, 2] == 1).any() else 0
+    if count <= max(map(counted, mine), default=0):
+        return None
+    region = places.look_at(opened, x, y, vlm.tile_px, vlm.tile_mpp)
+    return region, f"{REASON} ({count}), found in {len(fields)} fields like the lesion"
 
 
 def counted(look: Evidence) -> int:
@@ -56,11 +60,7 @@ def counted(look: Evidence) -> int:
     The largest of many counts is asked for, so what is uncertain would add up.
     """
     found = _count(look)
-    return 0 if found is None else _figures(found)
-
-
-def _figures(count: Measurement) -> int:
-    return int(count.value) if count.q05 else 0
+    return int(found.value) if found and found.q05 else 0
 
 
 def _count(look: Evidence) -> Measurement | None:

@@ -58,7 +58,7 @@ def verify(resources: Resources, state: State) -> dict[str, Any]:
     asked = {c.id: _sound(c, cited.get(c.id, [])) for c in claims}
     checks = _check(resources, state, claims, asked)
     around = {
-        c.id: _elsewhere(c, checks[c.id], _sound(c, _neighbours(cited[c.id], asked_about(state))))
+        c.id: _elsewhere(c, checks[c.id], _sound(c, _neighbours(c, cited[c.id], asked_about(state))))
         for c in claims
         if cited.get(c.id)
     }
@@ -96,13 +96,16 @@ def _sound(claim: Claim, looks: Sequence[Evidence]) -> list[Evidence]:
     return [look for look in looks if not doubt(look)]
 
 
-def _neighbours(cited: Sequence[Evidence], looked: Sequence[Evidence]) -> list[Evidence]:
-    """Described looks that are not cited, nearest in the ledger first."""
-    known = {e.id for e in cited}
+def _neighbours(claim: Claim, cited: Sequence[Evidence], looked: Sequence[Evidence]) -> list[Evidence]:
+    """Described looks that are not cited: those at a tissue that the claim names, then the nearest ones."""
+    known, tissues = {e.id for e in cited}, named(claim.text)
     numbers = [int(e.id[1:]) for e in cited]
-    rest = [e for e in looked if e.findings and e.id not in known]
-    rest.sort(key=lambda e: min(abs(int(e.id[1:]) - n) for n in numbers))
-    return rest[:NEIGHBOURS]
+
+    def order(look: Evidence) -> tuple[bool, int]:
+        elsewhere = look.findings is None or look.findings.tissue not in tissues
+        return elsewhere, min(abs(int(look.id[1:]) - n) for n in numbers)
+
+    return sorted((e for e in looked if e.findings and e.id not in known), key=order)[:NEIGHBOURS]
 
 
 def _elsewhere(claim: Claim, checks: Sequence[_Check], others: Sequence[Evidence]) -> Sequence[Evidence]:

@@ -50,10 +50,10 @@ def claims(
 
 
 def test_the_size_is_measured_from_the_looks_that_show_the_neoplasm_and_cites_them() -> None:
-    slides = Slides(Extent(area_mm2=0.5, whole=True))
+    slides = Slides(Extent(area_mm2=0.05, whole=True))
     looks = [evidence(1, findings=STROMA), evidence(2), evidence(3), evidence(4, findings=DYSPLASIA)]
     (claim,) = claims(slides, looks)
-    assert claim["text"].startswith("The lesion is about 0.8 mm across (as a circle")
+    assert claim["text"].startswith("The lesion is about 0.25 mm across (as a circle")
     assert claim["evidence"] == ("E2", "E3", "E4")
     assert (claim["written_by"], claim["verdict"], claim["slide"]) == ("rule", "supported", "S1")
     ((slide, tissues, _),) = slides.asked

@@ -21,7 +21,7 @@ from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.protocols import Image
 from pathagent_tools.core.records import Evidence, Hypothesis, Measurement, SlideRecord
 from pathagent_tools.core.scoring.report import values
-from pathagent_tools.measure.mitoses import EMBEDDED, MitosisDetector
+from pathagent_tools.measure.mitoses import EMBEDDED, MitosisDetector, densest, distinct
 from pathagent_tools.vlm.profile import PROFILES, load_profile
 from pathagent_tools.vlm.weights import models_digest
 
@@ -101,19 +101,31 @@ def test_a_sentence_that_says_more_than_mitoses_is_kept() -> None:
 
 
 class Counting:
-    """Resources of one slide with four fields in a row: the first two and the last are like each other."""
+    """Resources of one slide with four fields in a row: the first two and the last are like each other.
+
+    figures: (x, y, 1 where certain, else 0.5) on the slide; None where nothing counts.
+    """
 
     vlm = SimpleNamespace(tile_px=192, tile_mpp=1.0)
 
-    def __init__(self, figures: list[int] | None) -> None:
+    def __init__(self, figures: list[tuple[float, float, float]] | None) -> None:
         self.figures, self.asked = figures, [0]
 
     def slide(self, slide_id: str) -> Any:
-        def mitoses(regions: list[Region]) -> list[Measurement] | None:
+        def mitoses(regions: list[Region]) -> Any:
             self.asked = [r.x // 1000 for r in regions]
-            return None if self.figures is None else [count_of(self.figures[i], 1) for i in self.asked]
+            if self.figures is None:
+                return None
+            found = [f for f in self.figures if int(f[0]) // 1000 in self.asked]
+            return np.array(found, np.float32).reshape(-1, 3)
 
-        return SimpleNamespace(mitoses=mitoses)
+        opened = SimpleNamespace(id=slide_id, mpp=0.5, bounds=(0, 0, 4000, 1000))
+        return SimpleNamespace(mitoses=mitoses, slide=opened)
+
+
+ROW = [(1010.0, 10.0, 1.0), (2100.0, 10.0, 1.0), *((3200.0 + 60 * i, 300.0, 0.5) for i in range(4))]
+"""One figure in the second field; four in the last, near its right border, the last of them beyond it."""
+MANY = [*ROW, (3390.0, 320.0, 1.0)]
 
 
 def pool(*_: Any, **__: Any) -> Pool:
@@ -137,22 +149,36 @@ def at(number: int, place: int, figures: int, **more: Any) -> Evidence:
 
 
 @pytest.mark.usefixtures("four_fields")
-def test_the_field_with_most_figures_among_those_like_the_lesion_is_looked_at() -> None:
-    slide = Counting([0, 2, 9, 5])
+def test_a_look_is_laid_where_figures_of_the_lesion_are_densest() -> None:
+    slide = Counting(MANY)
     found = hot_spot(slide, "S1", [at(1, 0, 1)])  # type: ignore[arg-type]
     assert found is not None
-    assert (found[0].x, found[1]) == (3000, "most mitotic figures (5) of 2 fields like the lesion")
-    assert sorted(slide.asked) == [1, 3]
+    region, why = found
+    assert why == "most mitotic figures (5), found in 3 fields like the lesion"
+    assert sorted(slide.asked) == [0, 1, 3]
+    inside = [f for f in MANY if region.x <= f[0] <= region.x + 384 and region.y <= f[1] <= region.y + 384]
+    assert len(inside) == 5 and (region.width, region.height) == (384, 384)
 
 
 @pytest.mark.usefixtures("four_fields")
 def test_nothing_is_offered_without_a_lesion_without_a_counter_or_a_second_time() -> None:
-    many = Counting([0, 2, 9, 5])
-    seen = at(2, 3, 5).model_copy(update={"reason": "most mitotic figures (5) of 2 fields like the lesion"})
+    many = Counting(MANY)
+    seen = at(2, 3, 5).model_copy(update={"reason": "most mitotic figures (5), found in 3 fields"})
     assert hot_spot(many, "S1", [at(1, 0, 1, findings=STROMA)]) is None  # type: ignore[arg-type]
     assert hot_spot(many, "S1", [at(1, 0, 1), seen]) is None  # type: ignore[arg-type]
     assert hot_spot(many, "S1", [at(1, 0, 7)]) is None  # type: ignore[arg-type]
     assert hot_spot(Counting(None), "S1", [at(1, 0, 1)]) is None  # type: ignore[arg-type]
+    assert hot_spot(Counting([]), "S1", [at(1, 0, 0)]) is None  # type: ignore[arg-type]
+    unsure = [(x, y, 0.5) for x, y, _ in MANY]
+    assert hot_spot(Counting(unsure), "S1", [at(1, 0, 0)]) is None  # type: ignore[arg-type]
+
+
+def test_a_figure_that_two_fields_share_is_one() -> None:
+    found = np.array([[10, 10, 0.6], [12, 9, 0.9], [10, 40, 0.7]], np.float32)
+    assert np.array_equal(distinct(found, 8.0), found[[1, 2]])
+    middle = densest(found, 40.0)
+    assert middle is not None and middle[:2] == (11.0, 24.5) and middle[2].all()
+    assert densest(found[:0], 40.0) is None
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.json"
 MANY_PER_MM2: Final = 2.5 / (0.192 * 0.192)
 """From three figures in a field of 192 µm on they are many."""
+APART_UM: Final = 8.0
+"""Figures nearer to each other than this are one."""
 Floats = NDArray[np.float32]
 
 
@@ -132,6 +134,35 @@ class MitosisDetector:
             n=n,
             note=f"counted by {self.id} {self.revision[:8]}",
         )
+
+
+def distinct(figures: Floats, nearer_than: float) -> Floats:
+    """[k, 3] figures (x, y, score), best first, without those that lie at one that is kept already."""
+    kept: list[int] = []
+    order = np.argsort(-figures[:, 2], kind="stable")
+    for i in order:
+        apart = np.abs(figures[kept, :2] - figures[i, :2]).max(1) if kept else np.array([np.inf])
+        if apart.min() >= nearer_than:
+            kept.append(int(i))
+    return np.asarray(figures[kept], np.float32)
+
+
+def densest(figures: Floats, side: float) -> tuple[float, float, NDArray[np.bool_]] | None:
+    """(x, y) of the centre of the square of `side` with most figures, and which of [k, 3] lie in it.
+
+    Of squares with as many the one with the highest scores. None where there are no figures.
+    """
+    best: tuple[tuple[int, float], float, float, NDArray[np.bool_]] | None = None
+    x, y, score = figures.T
+    for left in x:
+        across = (x >= left) & (x <= left + side)
+        for top in y[across]:
+            inside = across & (y >= top) & (y <= top + side)
+            rank = (int(inside.sum()), float(score[inside].sum()))
+            if best is None or rank > best[0]:
+                middle = [(v[inside].min() + v[inside].max()) / 2 for v in (x, y)]
+                best = (rank, float(middle[0]), float(middle[1]), inside)
+    return None if best is None else best[1:]
 
 
 def peaks(scores: Floats, threshold: float) -> Floats:

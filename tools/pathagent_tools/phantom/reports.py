@@ -59,7 +59,7 @@ def report_text(facts: Facts, wording: int, *, lesion_mm: float, pieces: int) ->
         mitoses=entry["mitoses"][facts.mitoses],
         necrosis=entry["necrosis"][facts.necrosis],
         inflammation=entry["inflammation"][facts.inflammation],
-        lesion_mm=f"{lesion_mm:.1f}",
+        lesion_mm=f"{float(f'{lesion_mm:.2g}'):g}",
         pieces=pieces,
     )
     return text
