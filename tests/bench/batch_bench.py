@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SLIDES = 4
+SLIDES = 12
 PATHAGENT = [sys.executable, "-m", "pathagent.cli"]
 
 
@@ -54,6 +54,9 @@ def main() -> None:
             )
     for name, (seconds, cpu) in rows.items():
         print(f"{name:<22} {seconds:8.1f} s {cpu:8.1f} CPU s")
+    apart, one, two = (rows[name][0] for name in ("one by one", "batch, 1 workers", "batch, 2 workers"))
+    print(f"one worker beside single commands: {one / apart:.2f} of their time")
+    print(f"two workers beside one: {one / two:.2f} times as fast")
     print(json.dumps({name: [round(v, 2) for v in row] for name, row in rows.items()}))
 
 
