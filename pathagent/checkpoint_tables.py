@@ -59,5 +59,5 @@ class CheckpointTables:
         except OperationalError as error:
             said = " ".join(str(error).split())
             raise UserError(
-                f"PostgreSQL failed: {said}. Start this again: it goes on where it stopped."
+                f"The database failed: {said}. Start this again: it goes on where it stopped."
             ) from error

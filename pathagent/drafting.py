@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ def draft(
     decided: Review | None = None,
     work: Work | None = None,
     begin: Callable[[Resources], Beginning] | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Run or resume; yields events, fills `outcome`, writes the output folder where one was named.
 
     work: where the run keeps what it is at, where that is not the cache. begin: what a new run starts from

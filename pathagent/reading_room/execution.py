@@ -6,6 +6,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,11 +70,11 @@ class Executor:
             record = RunRecord(case=resources.case, profile=run.profile, out=str(out))
             outcome, begin = Outcome(), _beginning(run, earlier)
             events = draft(resources, record, outcome, force=True, decided=decided, work=work, begin=begin)
-            for event in events:
-                self._keep(run, event)
-                if must_stop() and event.kind != "run_finished":
-                    events.close()  # type: ignore[attr-defined]
-                    raise Stopped
+            with closing(events):  # lets go of the run's folder, whatever ends it
+                for event in events:
+                    self._keep(run, event)
+                    if must_stop() and event.kind != "run_finished":
+                        raise Stopped
             finished = outcome.report
         assert finished is not None
         resources.events = EventLog()  # the run's own is gone with its folder

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pathagent.reading_room.disk import is_full
 from pathagent.reading_room.tables import EventRow, RunRow
@@ -141,5 +141,8 @@ class Line:
 def _sentence(error: BaseException | None) -> str:
     if is_full(error):
         return "The disk is full. Free some room, then start this again: it goes on where it stopped."
+    if isinstance(error, OperationalError):
+        reason = " ".join(str(error.orig).split())
+        return f"The database failed: {reason}. Start this again: it goes on where it stopped."
     said = error.strerror if isinstance(error, OSError) else error
     return f"Internal error, our fault: {type(error).__name__}: {said}".splitlines()[0]
