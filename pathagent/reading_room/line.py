@@ -87,7 +87,7 @@ class Line:
     def _load_models(self) -> None:
         """Before anybody asks. What stands against it is said to the first who does."""
         try:
-            self._room.models.load()
+            self._room.models.warm()
         except PathAgentError as error:
             log.warning("the models cannot be loaded yet: %s", error)
 

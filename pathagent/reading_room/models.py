@@ -26,6 +26,7 @@ class Models:
     ) -> None:
         self.profile: Profile = load_profile(settings.profile)
         self._settings, self._vlm, self._encoder = settings, vlm, encoder
+        self._given = vlm is not None or encoder is not None
         self._lock = threading.Lock()
 
     def load(self) -> tuple[VisionLanguageModel, SlideEncoder]:
@@ -39,6 +40,30 @@ class Models:
                 url, model = self._settings.vlm_url, self._settings.vlm_model
                 self._vlm = open_vlm(self.profile, vlm_url=url, vlm_model=model)
             return self._vlm, encoder
+
+    def warm(self) -> None:
+        """Load the models, and use the embedded ones and each tool of a look once on an empty field.
+
+        First calls import and compile: two seconds that the first reader would wait. Raises as `load`.
+        """
+        vlm, encoder = self.load()
+        if self._given or self._settings.vlm_url or self.profile.vlm.backend != "embedded":
+            return
+        import numpy as np
+
+        import pathagent.graph  # noqa: F401
+        from pathagent_tools.encoders.reading import hints
+        from pathagent_tools.encoders.tissue_map import read_field
+        from pathagent_tools.measure import estimate_stain, measure_region
+        from pathagent_tools.vlm import roles
+
+        side = vlm.tile_px
+        field = np.random.default_rng(0).integers(120, 250, (2 * side, 2 * side, 3), np.uint8)
+        measure_region(field, vlm.tile_mpp / 2, estimate_stain(field))
+        tile = field[: encoder.tile_px, : encoder.tile_px]
+        hints(encoder.encode_tiles(tile[None]), encoder)
+        read_field(encoder, field[:side, :side])
+        vlm.generate([roles.describe(field[:side, :side], field_um=side * vlm.tile_mpp)])
 
     def encoder(self) -> SlideEncoder:
         """The encoder alone, loaded where it is not. UserError where its weights are missing."""

@@ -33,6 +33,8 @@ import numpy as np
 API = "/api/v1"
 SEED = 7
 READERS, TILES_EACH = 8, 40
+WARM_S = 8
+"""After the models are loaded the server makes the first call of each."""
 PATHAGENT = [sys.executable, "-m", "pathagent.cli"]
 QUESTIONS = (
     "Is invasive tumour present?",
@@ -102,6 +104,7 @@ def served(place: Path) -> Iterator[tuple[Page, int]]:
         assert server.stdout is not None
         page = Page(server.stdout.readline().strip())
         page.wait(lambda: "revision" in page.get("/settings")["roles"]["looks and writes"])
+        time.sleep(WARM_S)
         yield page, server.pid
     finally:
         server.terminate()

@@ -5,10 +5,11 @@ Every function takes un-normalised features [N, D] and normalises them itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.protocols import SlideEncoder
 
 Floats = NDArray[np.float32]
+_PROTOTYPES: Final[WeakKeyDictionary[SlideEncoder, dict[Hashable, Floats]]] = WeakKeyDictionary()
 DEFAULT_LOGIT_SCALE: Final = 50.0
 NEIGHBOURS: Final = 8
 GRAVE: Final = 0.8
@@ -62,8 +64,19 @@ def text_prototypes(
 ) -> Floats:
     """[C, D] unit vectors: each class is the mean over its phrasings × templates, normalised again.
 
+    Kept for as long as the encoder lives: the words of a run are the same for every tile that it reads.
     UserError where there are no classes, or one has no phrasing.
     """
+    key = (tuple((name, tuple(texts)) for name, texts in phrases.items()), tuple(templates))
+    kept = _PROTOTYPES.setdefault(encoder, {})
+    if key not in kept:
+        kept[key] = _prototypes(encoder, phrases, templates)
+    return kept[key]
+
+
+def _prototypes(
+    encoder: SlideEncoder, phrases: Mapping[str, Sequence[str]], templates: Sequence[str]
+) -> Floats:
     empty = [key for key, texts in phrases.items() if not texts]
     if not phrases or empty:
         named = f"class {empty[0]!r} has no phrasing" if empty else "no classes were given"

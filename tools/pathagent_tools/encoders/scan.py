@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from pathagent_tools.slides.slide import Slide
 from pathagent_tools.slides.tile_reader import TileReader
 from pathagent_tools.slides.tissue import Tissue
 
+FEW: Final = 256
+"""So many tiles are read sooner than a process is started that reads ahead."""
 log = logging.getLogger(__name__)
 
 
@@ -99,6 +102,13 @@ def encode_at(
     slide: Slide, coords: NDArray[np.int64], spec: TileSpec, encoder: SlideEncoder
 ) -> NDArray[np.float32]:
     """Features [N, D] of the tiles at level-0 corners [N, 2]. SlideError where they cannot be read."""
+    if len(coords) <= FEW:
+        side = round(spec.size_level0(slide.mpp))
+        regions = [
+            Region(slide=slide.id, x=int(x), y=int(y), width=side, height=side, mpp=spec.mpp)
+            for x, y in coords
+        ]
+        return encoder.encode_tiles(read_tiles(slide, regions, spec.tile_px))
     features = np.empty((len(coords), encoder.dim), np.float32)
     with TileReader(slide, coords, spec) as reader:
         for batch in reader:
