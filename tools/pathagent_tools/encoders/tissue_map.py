@@ -101,7 +101,7 @@ def read_field(encoder: SlideEncoder, rgb: Image) -> tuple[Measurement, ...]:
     read = [
         Measurement(
             name=f"{SHARE_OF}{name.replace(' ', '_')}",
-            label=f"{name.capitalize()} on the tissue map",
+            label=f"{name.capitalize()} (map)",
             value=round(100 * share),
             unit="%",
             note=note,
@@ -111,7 +111,7 @@ def read_field(encoder: SlideEncoder, rgb: Image) -> tuple[Measurement, ...]:
     if tissue_of(found) == "invasive tumour":
         whole = encoder.encode_tiles(tiles).mean(0, keepdims=True)
         grade = int(zero_shot(whole, encoder, _GRADES, templates=("{}",))[0].argmax())
-        label = "Nuclear grade of the tumour (1 to 3), as the encoder reads it"
+        label = "Nuclear grade, 1 to 3 (encoder)"
         read.append(Measurement(name=TUMOUR_GRADE, label=label, value=grade + 1, unit="1", note=note))
     return tuple(read)
 
