@@ -101,7 +101,9 @@ def _limits(resources: Resources, state: State) -> tuple[str, ...]:
     for record in state["slides"].values():
         said += _slide_limits(record)
     if doubts := [f"{look.id} ({why})" for look in evidence_list(state) if (why := doubt(look))]:
-        said.append(f"No sentence rests on what these looks show: {', '.join(doubts)}.")
+        said.append(
+            f"No sentence of the draft that the model wrote rests on these looks: {', '.join(doubts)}."
+        )
     if state.get("stop"):
         said.append(f"Looking ended because {state['stop']}.")
     unusable = [c.key for c in state.get("calls", []) if c.data is None]

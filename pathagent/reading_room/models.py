@@ -57,8 +57,8 @@ class Models:
         from pathagent_tools.measure import estimate_stain, measure_region
         from pathagent_tools.vlm import roles
 
-        side = vlm.tile_px
-        field = np.random.default_rng(0).integers(120, 250, (2 * side, 2 * side, 3), np.uint8)
+        side, px = vlm.tile_px, max(2 * vlm.tile_px, encoder.tile_px)
+        field = np.random.default_rng(0).integers(120, 250, (px, px, 3), np.uint8)
         measure_region(field, vlm.tile_mpp / 2, estimate_stain(field))
         tile = field[: encoder.tile_px, : encoder.tile_px]
         hints(encoder.encode_tiles(tile[None]), encoder)

@@ -11,10 +11,12 @@ from pathagent_tools.core.vocabulary import SLOTS
 _ITEM: Final = "|".join(re.escape(t) for t in sorted(SLOTS["tissue"], key=len, reverse=True))
 _LIST: Final = re.compile(rf"\b(?:{_ITEM})(?:(?:, | and |, and )(?:{_ITEM})\b)+", re.IGNORECASE)
 
+_DENIED: Final = re.compile(r"\b(no|not|nor|neither|without|absent)\b", re.IGNORECASE)
+
 
 def listed(text: str) -> tuple[str, ...]:
-    """The tissues that a sentence lists, each once and in order; empty where it lists fewer than two."""
-    found = _LIST.search(text)
+    """The tissues that a sentence lists as seen, each once and in order; empty where fewer than two."""
+    found = None if _DENIED.search(text) else _LIST.search(text)
     items = named(found.group()) if found else ()
     return items if len(items) > 1 else ()
 

@@ -221,7 +221,10 @@ def test_a_diagnosis_that_only_unsound_looks_show_is_withheld_and_says_so(draft,
     report = draft(lesion_slide, vlm=Blurred(verdict="read"))
     assert report.outcome == "insufficient evidence"
     assert "no look that it cites is sound (E" in report.outcome_text and "blur" in report.outcome_text
-    assert any(said.startswith("No sentence rests on what these looks show: E") for said in report.limits)
+    assert any(
+        said.startswith("No sentence of the draft that the model wrote rests on these looks: E")
+        for said in report.limits
+    )
 
 
 def test_a_grade_that_the_encoder_reads_differently_is_not_drafted(draft, lesion_slide, monkeypatch):

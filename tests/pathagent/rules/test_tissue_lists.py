@@ -14,6 +14,8 @@ from pathagent.rules.tissue_lists import listed, only
         ("Necrosis, necrosis, and invasive tumour.", ("necrosis", "invasive tumour")),
         ("The tumour grows in mucin pools and the stroma is dense.", ()),
         ("Necrosis is not seen.", ()),
+        ("No necrosis and mucin are seen.", ()),
+        ("Necrosis and mucin are absent.", ()),
         ("Other fields show stroma and stroma.", ()),
     ],
 )
