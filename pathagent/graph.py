@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -89,10 +90,14 @@ def after_triage(state: State) -> Literal["navigation", "measure"]:
 
 
 def after_navigation(state: State) -> list[Send] | Literal["measure"]:
-    """One branch for every few looks; on to the end where nothing is planned."""
+    """One branch for every few looks; on to the end where nothing is planned.
+
+    The very first look goes alone: who waits sees it while the others are still being read.
+    """
     plan = tuple(state["plan"])
-    groups = [plan[i : i + LOOKS_TOGETHER] for i in range(0, len(plan), LOOKS_TOGETHER)]
-    return [Send("description", LookOrder(looks=group)) for group in groups] or "measure"
+    first = 0 if state.get("evidence") else 1
+    cuts = sorted({0, *range(first, len(plan), LOOKS_TOGETHER), len(plan)})
+    return [Send("description", LookOrder(looks=plan[i:j])) for i, j in pairwise(cuts)] or "measure"
 
 
 def after_diagnosis(state: State) -> Literal["navigation", "measure"]:

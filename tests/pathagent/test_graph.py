@@ -23,7 +23,10 @@ def test_routes() -> None:
     assert after_navigation({"plan": []}) == "measure"
     orders = after_navigation({"plan": [LOOK] * 5})
     assert all(isinstance(o, Send) and o.node == "description" for o in orders)
-    assert [len(o.arg["looks"]) for o in orders] == [3, 2]
+    assert [len(o.arg["looks"]) for o in orders] == [1, 3, 1]
+    again = after_navigation({"plan": [LOOK] * 5, "evidence": {"E1": LOOK}})
+    assert [len(o.arg["looks"]) for o in again] == [3, 2]
+    assert [len(o.arg["looks"]) for o in after_navigation({"plan": [LOOK]})] == [1]
     assert after_diagnosis({"stop": ""}) == "navigation"
     assert after_diagnosis({"stop": "the budget of 3 looks is spent"}) == "measure"
 

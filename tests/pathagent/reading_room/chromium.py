@@ -73,3 +73,12 @@ def in_view(page: Any, evidence: str) -> None:
         f"""() => {{ const w = window.__viewer.where("{evidence}");
         return Math.abs(w.x) < 2 && Math.abs(w.y) < 2 && w.share >= 0.25; }}"""
     )
+
+
+def at_rest(page: Any, evidence: str) -> None:
+    """The view has stopped moving: the look's box keeps its place for ten frames."""
+    page.wait_for_function(
+        f"""() => {{ const w = window.__viewer.where("{evidence}"), now = `${{w.x}} ${{w.y}} ${{w.share}}`;
+        window.__still = now === window.__seen ? window.__still + 1 : 0; window.__seen = now;
+        return window.__still >= 10; }}"""
+    )

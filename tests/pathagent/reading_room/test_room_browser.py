@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from chromium import WAIT_MS, in_view, new_case, settled, shot, sync_api
+from chromium import WAIT_MS, at_rest, in_view, new_case, settled, shot, sync_api
 from rooms import CRITERION
 from serving import Served, served
 
@@ -30,6 +30,7 @@ def test_from_a_new_case_to_an_approved_report(watched, server, tmp_path):
 
     page.get_by_role("button", name="Whole slide").click()
     page.get_by_role("tab", name="Report").click()
+    at_rest(page, evidence)
     box = page.locator(f'.box[data-id="{evidence}"]')
     box.click(position={"x": 3, "y": 3}, force=True)
     sync_api.expect(page.locator(f'#report [data-evidence="{evidence}"].lit').first).to_be_visible()
