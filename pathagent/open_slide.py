@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pathagent_tools.core.protocols import Image
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathagent_tools.encoders.scan import TileFeatures
     from pathagent_tools.measure import StainMatrix
     from pathagent_tools.measure.extent import Extent
+    from pathagent_tools.measure.lymphocytes import Density
     from pathagent_tools.slides import Quality, Slide, Tissue
 
 T = TypeVar("T")
@@ -121,6 +122,27 @@ class OpenSlide:
             looks=[r.model_dump() for r in looks],
         )
 
+    def lymphocytes(self, cells: Mapping[int, NDArray[np.float32]] | None = None) -> Density | None:
+        """Lymphocytes per mm² in cells of scanned tiles (`Extent.cells`), by default in all tissue.
+
+        None where nothing counts them at this resolution.
+        """
+        import numpy as np
+
+        from pathagent_tools.measure.lymphocytes import density_in
+
+        counter, scanned = self._resources.lymphocyte_counter, self.features
+        if counter is None:
+            return None
+        if cells is None:
+            side = np.full((len(scanned), 2), scanned.size_level0)
+            shares = self.tissue.fractions(np.hstack([scanned.coords, side]))
+            cells = {i: np.full((1, 1), share, np.float32) for i, share in enumerate(shares)}
+        of = len(cells)
+        return self._tool(
+            "count_lymphocytes", lambda: density_in(self.slide, scanned, counter, cells), tiles=of
+        )
+
     def read(self, region: Region) -> Image:
         """Pixels of a region at its mpp, the caller's own to write to."""
         return self._tool("read_region", lambda: self.slide.read(region).copy(), region=region.model_dump())
@@ -135,17 +157,20 @@ class OpenSlide:
 
         mpp = max(MEASURE_MPP, self.slide.mpp)
         pixels = self.slide.read(region.model_copy(update={"mpp": mpp}))
-        measured = self._tool(
-            "measure_region", lambda: measure_region(pixels, mpp, self.stain), region=region.model_dump()
-        )
+        where = region.model_dump()
+        measured = self._tool("measure_region", lambda: measure_region(pixels, mpp, self.stain), region=where)
         if not known:
             return measured
-        detector = self._resources.mitosis_detector
+        tissue = next(m.value for m in measured if m.name == "tissue_fraction") / 100
+        detector, counter = self._resources.mitosis_detector, self._resources.lymphocyte_counter
         if detector is not None and detector.reads(mpp):
-            count = self._tool(
-                "count_mitoses", lambda: detector.measure(pixels, mpp), region=region.model_dump()
-            )
+            count = self._tool("count_mitoses", lambda: detector.measure(pixels, mpp), region=where)
             measured = (*measured, count)
+        if counter is not None and counter.reads(mpp):
+            density = self._tool(
+                "count_lymphocytes", lambda: counter.measure(pixels, mpp, tissue), region=where
+            )
+            measured = (*measured, density)
         return (*measured, *self._read_again(region))
 
     def _read_again(self, region: Region) -> tuple[Measurement, ...]:

@@ -23,6 +23,7 @@ from pathagent_tools.core.protocols import Completion, ModelRequest, SlideEncode
 if TYPE_CHECKING:
     from pathagent_tools.generators.protocol import ImageGenerator
     from pathagent_tools.generators.studio import Studio
+    from pathagent_tools.measure.lymphocytes import LymphocyteCounter
     from pathagent_tools.measure.mitoses import MitosisDetector
     from pathagent_tools.slides import Slide
     from pathagent_tools.vlm.profile import Profile
@@ -74,9 +75,18 @@ class Resources:
         """What counts mitotic figures; None where the profile names nothing. UserError on bad weights."""
         if self.profile.mitoses is None:
             return None
-        from pathagent_tools.measure.mitoses import MitosisDetector, detector_folder
+        from pathagent_tools.measure.mitoses import MitosisDetector
 
-        return MitosisDetector.load(detector_folder(self.profile.mitoses))
+        return MitosisDetector.load(MitosisDetector.folder_of(self.profile.mitoses))
+
+    @cached_property
+    def lymphocyte_counter(self) -> LymphocyteCounter | None:
+        """What counts lymphocytes; None where the profile names nothing. UserError on bad weights."""
+        if self.profile.lymphocytes is None:
+            return None
+        from pathagent_tools.measure.lymphocytes import LymphocyteCounter
+
+        return LymphocyteCounter.load(LymphocyteCounter.folder_of(self.profile.lymphocytes))
 
     @cached_property
     def studio(self) -> Studio:

@@ -101,9 +101,21 @@ def generator(out: Out, recipe: Recipe = "generator", minutes: Minutes = None, t
 @app.command("mitoses")
 def mitoses(out: Out, recipe: Recipe = "mitoses", minutes: Minutes = None, tiles: Tiles = None) -> None:
     """Train the mitosis detector; prints the folder of the model."""
-    from pathagent_finetune.mitosis_train import train
+    from pathagent_finetune.cell_train import train_cells
+    from pathagent_finetune.mitosis_train import Mitoses
 
-    print(train(recipe, out, minutes=minutes, tiles=tiles))
+    print(train_cells(Mitoses, recipe, out, minutes=minutes, tiles=tiles))
+
+
+@app.command("lymphocytes")
+def lymphocytes(
+    out: Out, recipe: Recipe = "lymphocytes", minutes: Minutes = None, tiles: Tiles = None
+) -> None:
+    """Train the lymphocyte counter; prints the folder of the model."""
+    from pathagent_finetune.cell_train import train_cells
+    from pathagent_finetune.lymphocyte_train import Lymphocytes
+
+    print(train_cells(Lymphocytes, recipe, out, minutes=minutes, tiles=tiles))
 
 
 @app.command("generator-scores")

@@ -89,7 +89,8 @@ def optimizers(
     Muon (Jordan et al. 2024) learns more per step than AdamW, which counts where a stage has minutes;
     its update is scaled to AdamW's, so both share one rate. `rates`
     scales the rate of single modules. filters: the convolutions of blocks go to Muon as well, each as a
-    matrix [out, in x h x w]. A parameter that two modules hold belongs to the first.
+    matrix [out, in x h x w]; where there are no other matrices, AdamW has them too. A parameter that two
+    modules hold belongs to the first.
     """
     import torch
 
@@ -116,6 +117,8 @@ def optimizers(
                 group["weight_decay"] = 0.0 if kind == "plain" else budget.weight_decay
                 kinds["muon" if kind == "matrices" else kind if kind == "filters" else "adamw"].append(group)
     found: list[torch.optim.Optimizer] = []
+    if not kinds["muon"]:
+        kinds["adamw"] += kinds["filters"]
     if kinds["muon"]:
         muon = Float32Muon(kinds["muon"], lr=budget.lr)
         for group in kinds["filters"]:

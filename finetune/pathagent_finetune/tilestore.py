@@ -1,9 +1,9 @@
 """Phantom tiles on disk: rendered once by several processes, then read as memory maps.
 
 A store is a folder of shards. Each shard holds `images` [n, px, px, 3] uint8, `labels` [n, px, px]
-uint8 (classes of `phantom.classes`), `figures` [k, 3] float32 (tile of the shard, x, y in its px: the
-mitotic figures) and `truth.jsonl` (findings, fractions, nuclei, scanner). A shard is written under a
-temporary name and renamed, so an interrupted build goes on where it stopped.
+uint8 (classes of `phantom.classes`), `figures` and `lymphocytes` [k, 3] float32 (tile of the shard, x, y in
+its px: mitotic figures, lymphocytes) and `truth.jsonl` (findings, fractions, nuclei, scanner). A shard is
+written under a temporary name and renamed, so an interrupted build goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from pathagent_tools.core.records import Findings
 
 SHARD = 500
 Split = Literal["train", "test"]
+Cells = Literal["figures", "lymphocytes"]
+"""Cells whose places a store keeps: mitotic figures and lymphocytes."""
 
 
 class TileSet(Frozen):
@@ -73,13 +75,11 @@ class TileStore:
         """The tile's slots."""
         return Findings.model_validate(self.truth[index]["findings"])
 
-    def figures(self, index: int) -> NDArray[np.float32]:
-        """[k, 2]: (x, y) px of the tile's mitotic figures, as rendered. UserError where there are none."""
-        path = sorted(self.folder.glob("shard-*"))[index // SHARD] / "figures.npy"
+    def points(self, index: int, cells: Cells) -> NDArray[np.float32]:
+        """[k, 2]: (x, y) px of the tile's cells of a kind, as rendered. UserError where none were kept."""
+        path = sorted(self.folder.glob("shard-*"))[index // SHARD] / f"{cells}.npy"
         if not path.is_file():
-            raise UserError(
-                f"{path.parent} was rendered without mitotic figures: delete it to render it again."
-            )
+            raise UserError(f"{path.parent} was rendered without {cells}: delete it to render it again.")
         rows = np.load(path)
         return np.asarray(rows[rows[:, 0] == index % SHARD, 1:])
 
@@ -99,13 +99,14 @@ def _render_shard(shard: int, *, folder: Path, first_seed: int, px: int, mpp: fl
     part.mkdir(parents=True)
     images = np.empty((SHARD, px, px, 3), np.uint8)
     labels = np.empty((SHARD, px, px), np.uint8)
-    figures = []
+    places: dict[Cells, list[tuple[int, float, float]]] = {"figures": [], "lymphocytes": []}
     with (part / "truth.jsonl").open("w") as out:
         for i in range(SHARD):
             seed = first_seed + shard * SHARD + i
             sample = sample_tile(seed, field_um=px * mpp, px=px, split=split)
             images[i], labels[i] = sample.image, sample.label_map
-            figures += [(i, x / mpp, y / mpp) for x, y in sample.figures_um]
+            places["figures"] += [(i, x / mpp, y / mpp) for x, y in sample.figures_um]
+            places["lymphocytes"] += [(i, x / mpp, y / mpp) for x, y in sample.lymphocytes_um]
             row = {
                 "seed": seed,
                 "findings": sample.findings.model_dump(),
@@ -119,7 +120,8 @@ def _render_shard(shard: int, *, folder: Path, first_seed: int, px: int, mpp: fl
             out.write(json.dumps(row) + "\n")
     np.save(part / "images.npy", images)
     np.save(part / "labels.npy", labels)
-    np.save(part / "figures.npy", np.array(figures, np.float32).reshape(-1, 3))
+    for cells, found in places.items():
+        np.save(part / f"{cells}.npy", np.array(found, np.float32).reshape(-1, 3))
     try:
         part.replace(final)
     except OSError:

@@ -3,57 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pathagent.agents.finish import EXPLAINS
 from pathagent.open_slide import OpenSlide
 from pathagent.resources import Resources
 from pathagent_tools.core.records import Evidence, Findings
+from pathagent_tools.measure.extent import Extent
 
 MAX_CITES: Final = 4
 _NEOPLASTIC: Final = ("invasive tumour", "dysplastic epithelium")
 
 
-def extent_claims(
-    resources: Resources, described: Sequence[Evidence], diagnosis: str
-) -> list[dict[str, Any]]:
-    """Per slide with looks at a neoplasm, one claim that says how far it goes; none without a tissue map.
+class Lesion(NamedTuple):
+    """A neoplasm on one slide: how far it goes, and the looks that show it."""
+
+    slide: OpenSlide
+    shown: tuple[Evidence, ...]
+    extent: Extent
+
+
+def lesions_of(resources: Resources, described: Sequence[Evidence], diagnosis: str) -> list[Lesion]:
+    """The neoplasm of each slide with looks at one; none without a tissue map.
 
     A look that the drafted diagnosis does not explain starts no lesion: beside a benign one it is a limit.
-    Inflammation has no edge that a map of tissues could find: its extent is not stated.
+    Inflammation has no edge that a map of tissues could find.
     """
     from pathagent_tools.encoders.tissue_map import head_of
 
     if head_of(resources.encoder) is None:
         return []
-    claims = []
-    for slide in dict.fromkeys(e.region.slide for e in described):
-        shown = [e for e in described if e.region.slide == slide and _shows(e.findings, diagnosis)]
-        if shown and (claim := _claim(resources.slide(slide), shown)):
-            claims.append(claim)
-    return claims
+    found = []
+    for slide_id in dict.fromkeys(e.region.slide for e in described):
+        shown = [e for e in described if e.region.slide == slide_id and _shows(e.findings, diagnosis)]
+        slide = resources.slide(slide_id)
+        extent = slide.lesion_extent(_tissues(shown), [e.region for e in shown]) if shown else None
+        if extent is not None:
+            found.append(Lesion(slide, tuple(shown), extent))
+    return found
 
 
 def _shows(found: Findings | None, diagnosis: str) -> bool:
     return found is not None and found.tissue in EXPLAINS.get(diagnosis, _NEOPLASTIC)
 
 
-def _claim(opened: OpenSlide, shown: Sequence[Evidence]) -> dict[str, Any] | None:
-    found = opened.lesion_extent(_tissues(shown), [e.region for e in shown])
-    if found is None:
-        return None
-    how = "" if found.whole else "at least "
-    mm = f"{float(f'{found.diameter_mm:.2g}'):g}"
-    assumed = "; resolution assumed by user" if opened.slide.resolution_assumed else ""
-    return {
+def extent_claim(lesion: Lesion) -> dict[str, Any]:
+    """How far a lesion goes, as a claim of code's."""
+    found = lesion.extent
+    assumed = "resolution assumed by user" if lesion.slide.slide.resolution_assumed else ""
+    claim = {
         "section": "microscopy",
-        "text": f"The lesion is {how}about {mm} mm across (as a circle of the area that "
-        f"the tissue map gives it{assumed}).",
-        "evidence": tuple(e.id for e in shown)[:MAX_CITES],
-        "verdict": "supported",
+        "evidence": tuple(e.id for e in lesion.shown)[:MAX_CITES],
         "written_by": "rule",
-        "slide": opened.slide.id,
+        "slide": lesion.slide.slide.id,
     }
+    if not found.sharp:
+        least, most = map(_mm, found.range_mm)
+        text = "The size of the lesion is not given: the tissue map shows no sharp edge of it."
+        reason = f"{least} to {most} mm across, by how much of the map is counted"
+        return claim | {"text": text, "verdict": "not assessable", "reason": _joined(reason, assumed)}
+    how = "" if found.whole else "at least "
+    by = _joined("as a circle of the area that the tissue map gives it", assumed)
+    text = f"The lesion is {how}about {_mm(found.diameter_mm)} mm across ({by})."
+    return claim | {"text": text, "verdict": "supported"}
+
+
+def _mm(length: float) -> str:
+    """Two digits that count."""
+    return f"{float(f'{length:.2g}'):g}"
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(p for p in parts if p)
 
 
 def _tissues(shown: Sequence[Evidence]) -> tuple[str, ...]:

@@ -176,6 +176,12 @@ def adapters_used(calls: Sequence[ModelCall], listed: Mapping[Role, Path]) -> di
     }
 
 
+def _counters(resources: Resources) -> dict[str, dict[str, str]]:
+    """What counted cells."""
+    models = {"mitoses": resources.mitosis_detector, "lymphocytes": resources.lymphocyte_counter}
+    return {name: {"id": m.id, "revision": m.revision} for name, m in models.items() if m is not None}
+
+
 def provenance(resources: Resources, state: State) -> dict[str, Any]:
     """Which models, prompts, seed and budget made this report. The same always, so no times."""
     import pathagent
@@ -185,14 +191,13 @@ def provenance(resources: Resources, state: State) -> dict[str, Any]:
     asked = {"id": vlm.id, "revision": vlm.revision, "tile_px": vlm.tile_px, "tile_mpp": vlm.tile_mpp}
     calls: list[ModelCall] = state.get("calls", [])
     adapters = adapters_used(calls, resources.profile.vlm.adapters)
-    detector = resources.mitosis_detector if state["reading"] == "read" else None
     return {
         "pathagent": pathagent.__version__,
         "run": resources.run,
         "profile": resources.profile.name,
         "vlm": asked | ({"adapters": adapters} if adapters else {}),
         "encoder": {"id": encoder.id, "revision": encoder.revision},
-        **({"mitoses": {"id": detector.id, "revision": detector.revision}} if detector else {}),
+        **(_counters(resources) if state["reading"] == "read" else {}),
         "prompts": {name: load(name).sha256 for name in names()},
         "seed": case.seed,
         "budget": case.budget.model_dump(),

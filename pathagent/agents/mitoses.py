@@ -108,10 +108,3 @@ def mitosis_claim(
 def _area_mm2(look: Evidence, slides: Mapping[str, SlideRecord]) -> float:
     side = slides[look.region.slide].mpp / 1000
     return look.region.width * side * look.region.height * side
-
-
-def about_mitoses(text: str) -> bool:
-    """Whether a sentence speaks of mitoses and of nothing else that the rules know."""
-    from pathagent_tools.core.scoring.report import values
-
-    return set(values(text)) == {"mitoses"}

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
+import numpy as np
+
 from pathagent.agents.asking import ask_question, slides_text
-from pathagent.agents.extent import extent_claims
+from pathagent.agents.extent import extent_claim, lesions_of
+from pathagent.agents.inflammation import inflammation_claims
 from pathagent.agents.measured import measured_answer
-from pathagent.agents.mitoses import about_mitoses, mitosis_claim
+from pathagent.agents.mitoses import mitosis_claim
 from pathagent.agents.triage import refused_answer
 from pathagent.resources import Resources
 from pathagent.rules.agreement import open_grade
@@ -48,13 +52,15 @@ def write(resources: Resources, state: State) -> dict[str, Any]:
         if state["case"].task == "report":
             call = _write(resources, state, described)
             calls.append(call)
-            drafts = [*_counted(_model_claims(call, state, described), state, described), *drafts]
+            drafts = [
+                *with_counts(resources, _model_claims(call, state, described), state, described),
+                *drafts,
+            ]
     if state["case"].question and answer is None:
         answer = f"not answered: {state['outcome']}"
         drafts.append(_rule("answer", answer, verdict="unsupported", reason=state["outcome_text"]))
-    leading = next(iter(state.get("differential", [])), None)
-    if state["case"].task == "report" and state["outcome"] == "report" and leading:
-        drafts += extent_claims(resources, described, leading.diagnosis)
+    if state["case"].task == "report":
+        drafts += _pieces_claims(resources, state, looked)
     drafts += _measured_claims(looked)
     drafts += _declined_claims(state, looked)
     of_slide = {e.id: e.region.slide for e in looked}
@@ -127,13 +133,24 @@ def _model_claims(call: ModelCall, state: State, described: Sequence[Evidence]) 
     return [_model("diagnosis", said, cited, leading.probability), *drafts]
 
 
-def _counted(drafts: list[Draft], state: State, described: Sequence[Evidence]) -> list[Draft]:
-    """The claims with mitoses as they were counted, where they were, in place of the model's impression."""
+def with_counts(
+    resources: Resources, drafts: list[Draft], state: State, described: Sequence[Evidence]
+) -> list[Draft]:
+    """The model's claims, with what code counts and measures in place of the model's impression of it."""
+    from pathagent_tools.core.scoring.report import values
+
     leading = next(iter(state.get("differential", [])), None)
-    claim = mitosis_claim(described, leading, state["slides"]) if leading else None
-    if claim is None:
+    if leading is None:
         return drafts
-    return [*(d for d in drafts if not about_mitoses(d["text"])), claim]
+    claims = {"mitoses": [c for c in (mitosis_claim(described, leading, state["slides"]),) if c]}
+    sizes = []
+    if state["outcome"] == "report":
+        lesions = lesions_of(resources, described, leading.diagnosis)
+        claims["inflammation"] = inflammation_claims(resources, described, leading.diagnosis, lesions)
+        sizes = [extent_claim(lesion) for lesion in lesions]
+    counted = {slot for slot, found in claims.items() if found}
+    kept = [d for d in drafts if not values(d["text"]) or not set(values(d["text"])) <= counted]
+    return [*kept, *chain.from_iterable(claims.values()), *sizes]
 
 
 def _microscopy(
@@ -198,6 +215,22 @@ def _rule(section: str, text: str, evidence: tuple[str, ...] = (), **more: Any) 
         "section": section, "text": text, "evidence": evidence, "verdict": "supported",
         "written_by": "rule", **more,
     }  # fmt: skip
+
+
+def _pieces_claims(resources: Resources, state: State, looked: Sequence[Evidence]) -> list[Draft]:
+    """Per slide that is read, in how many pieces its tissue lies, citing the first look at each."""
+    drafts = []
+    for record in state["slides"].values():
+        mine = [e for e in looked if e.region.slide == record.id]
+        if record.outcome != "report" or not mine:
+            continue
+        centres = np.array([e.region.center for e in mine], np.float64)
+        at = resources.slide(record.id).tissue.pieces_at(centres).tolist()
+        first = {piece: e.id for piece, e in reversed(list(zip(at, mine, strict=True))) if piece >= 0}
+        cited = tuple(e.id for e in mine if e.id in first.values())
+        text = f"The tissue lies in {record.pieces} piece{'s' if record.pieces != 1 else ''}."
+        drafts.append(_rule("measurements", text, cited[:MAX_CITES], slide=record.id))
+    return drafts
 
 
 def _measured_claims(looked: Sequence[Evidence]) -> list[Draft]:

@@ -87,18 +87,20 @@ def profile_rows() -> list[Row]:
 
 def _rows(profile: Profile) -> list[Row]:
     """What the card beside the weights says of each model, else what the profile says."""
-    detector = [] if profile.mitoses is None else [_detector_row(profile)]
-    return [_encoder_row(profile), _vlm_row(profile), *detector]
+    return [_encoder_row(profile), _vlm_row(profile), *_cell_rows(profile)]
 
 
-def _detector_row(profile: Profile) -> Row:
-    from pathagent_tools.measure.mitoses import WEIGHTS, detector_folder
+def _cell_rows(profile: Profile) -> list[Row]:
+    from pathagent_tools.measure.cell_model import WEIGHTS
+    from pathagent_tools.vlm.weights import cell_folders
 
-    folder = detector_folder(profile.mitoses or "embedded")
-    return _row(
-        profile, "mitoses", _card(folder), model=str(profile.mitoses), licence="see its card",
-        present=(folder / WEIGHTS).is_file(),
-    )  # fmt: skip
+    return [
+        _row(
+            profile, kind.command, _card(folder), model=str(getattr(profile, kind.command)),
+            licence="see its card", present=(folder / WEIGHTS).is_file(),
+        )
+        for kind, folder in cell_folders(profile)
+    ]  # fmt: skip
 
 
 def _encoder_row(profile: Profile) -> Row:

@@ -21,8 +21,7 @@ def profile_checks(profile: Profile) -> Iterator[Check]:
     """The checks that hold for this profile alone, in the order in which a user would mend them."""
     spec = profile.vlm
     yield _encoder(profile)
-    if profile.mitoses is not None:
-        yield _detector(profile.mitoses)
+    yield from _cell_models(profile)
     if spec.backend == "openai":
         yield _server(profile)
         return
@@ -48,14 +47,16 @@ def _encoder(profile: Profile) -> Check:
     return Check("encoder", "missing", "embedded, without weights", "pathagent finetune encoder -o DIR")
 
 
-def _detector(named: Path | str) -> Check:
-    from pathagent_tools.measure.mitoses import MitosisDetector, detector_folder
+def _cell_models(profile: Profile) -> Iterator[Check]:
+    from pathagent_tools.vlm.weights import cell_folders
 
-    try:
-        detector = MitosisDetector.load(detector_folder(named))
-    except UserError as error:
-        return Check("mitosis detector", "missing", str(error))
-    return Check("mitosis detector", "ok", f"{detector.id}, reads {detector.config.mpp:g} µm per px")
+    for kind, folder in cell_folders(profile):
+        try:
+            model = kind.load(folder)
+        except UserError as error:
+            yield Check(kind.what, "missing", str(error))
+        else:
+            yield Check(kind.what, "ok", f"{model.id}, reads {model.config.mpp:g} µm per px")
 
 
 def _weights(spec: VLMSpec) -> Iterator[Check]:

@@ -38,6 +38,7 @@ class Line:
         self._room, self._executor = room, Executor(room)
         self._wake, self._closing = threading.Event(), threading.Event()
         self._stopped: set[str] = set()
+        self._owed: list[tuple[str, str, str]] = []
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -74,6 +75,9 @@ class Line:
         self._load_models()
         while not self._closing.is_set():
             self._wake.clear()
+            owed, self._owed = self._owed, []
+            for end in owed:
+                self._settle(*end)
             try:
                 run_id = self._next()
             except SQLAlchemyError:
@@ -125,7 +129,8 @@ class Line:
         return self._closing.is_set() or run_id in self._stopped
 
     def _settle(self, run_id: str, state: str, reason: str) -> None:
-        """Say how a run ended. A decision that could not be carried out leaves the draft waiting."""
+        """Say how a run ended, later where that cannot be written now. A decision that could not be carried
+        out leaves the draft waiting."""
         try:
             with self._room.writing() as session:
                 run = session.get_one(RunRow, run_id)
@@ -134,7 +139,8 @@ class Line:
                     state = "waiting"
                 self._room.set_state(session, run, state, self._room.told(reason))
         except (SQLAlchemyError, OSError):
-            log.exception("the end of run %s cannot be written", run_id)
+            log.exception("the end of run %s cannot be written yet", run_id)
+            self._owed.append((run_id, state, reason))
             time.sleep(_IDLE_S)
 
 

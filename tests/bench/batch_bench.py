@@ -15,7 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
-SLIDES = 12
+from pathagent_tools.phantom.slide import write_slide
+from pathagent_tools.phantom.world import make_phantom
+
+SLIDES = 48
+ALONE = 12
+"""So many of the slides are run one by one, each in a command of its own."""
 PATHAGENT = [sys.executable, "-m", "pathagent.cli"]
 
 
@@ -29,13 +34,10 @@ def measured(command: list[str], cache: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Render a few phantoms, then run them alone, with one worker and with two."""
+    """Render phantoms, then run some of them alone, and all with one worker and with two."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        slides = []
-        for i in range(SLIDES):
-            measured(["phantom", "make", "-o", str(place / f"p{i}"), "--seed", str(i)], place / "none")
-            slides.append((place / f"p{i}/slide.tiff").rename(place / f"slide-{i}.tiff"))
+        slides = [write_slide(make_phantom(i), place, name=f"slide-{i}") for i in range(SLIDES)]
         stages = ["--stages", "triage,measure"]
         rows = {
             "first of a process": measured(
@@ -44,18 +46,19 @@ def main() -> None:
         }
         alone = [
             measured(["batch", str(s), "-o", str(place / f"alone-{s.stem}"), *stages], place / f"c-{s.stem}")
-            for s in slides
+            for s in slides[:ALONE]
         ]
-        rows["one by one"] = (sum(s for s, _ in alone), sum(c for _, c in alone))
+        rows[f"{ALONE} one by one"] = (sum(s for s, _ in alone), sum(c for _, c in alone))
         for workers in (1, 2):
             command = ["batch", *map(str, slides), "-o", str(place / f"w{workers}"), *stages]
-            rows[f"batch, {workers} workers"] = measured(
+            rows[f"all, {workers} workers"] = measured(
                 [*command, "--workers", str(workers)], place / f"cache-{workers}"
             )
     for name, (seconds, cpu) in rows.items():
         print(f"{name:<22} {seconds:8.1f} s {cpu:8.1f} CPU s")
-    apart, one, two = (rows[name][0] for name in ("one by one", "batch, 1 workers", "batch, 2 workers"))
-    print(f"one worker beside single commands: {one / apart:.2f} of their time")
+    apart, one, two = (row[0] for row in list(rows.values())[1:])
+    share = one / SLIDES / (apart / ALONE)
+    print(f"a slide of one worker beside a single command: {share:.2f} of its time")
     print(f"two workers beside one: {one / two:.2f} times as fast")
     print(json.dumps({name: [round(v, 2) for v in row] for name, row in rows.items()}))
 

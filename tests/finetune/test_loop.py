@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from pathagent_finetune.loop import Budget, Metrics, Stage, run
+from pathagent_finetune.loop import Budget, Metrics, Stage, optimizers, run
 from pathagent_tools.core.errors import UserError
 
 
@@ -69,3 +69,13 @@ def test_the_rate_rises_and_falls_with_the_clock() -> None:
     assert budget.rate(budget.progress(999, 600)) == pytest.approx(0.0)
     with pytest.raises(ValueError, match="minutes"):
         Budget()
+
+
+@pytest.mark.parametrize("filters", [False, True])
+def test_every_parameter_is_learned_whatever_a_network_is_made_of(filters: bool) -> None:
+    convolutions = nn.ModuleDict({"blocks": nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))})
+    matrices = nn.ModuleDict({"layers": nn.Sequential(nn.Linear(4, 4), nn.Conv2d(4, 4, 1))})
+    for modules in ({"net": convolutions}, {"net": convolutions, "tower": matrices}):
+        found = optimizers(modules, Budget(steps=1), {}, filters=filters)
+        learned = {id(p) for optimizer in found for group in optimizer.param_groups for p in group["params"]}
+        assert learned == {id(p) for module in modules.values() for p in module.parameters()}

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from pathagent_finetune import tilestore
-from pathagent_finetune.mitosis_train import detection, focal_loss, target, train
+from pathagent_finetune.cell_train import train_cells
+from pathagent_finetune.mitosis_train import Mitoses, detection, focal_loss, heat_of
 from pathagent_tools.core.card import ModelCard
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.measure.mitoses import MitosisDetector
@@ -29,17 +30,17 @@ def recipe(folder: Path, **more: object) -> Path:
 
 
 def test_the_target_is_one_in_the_cell_of_each_figure_and_less_around_it() -> None:
-    heat = target(np.array([[10.0, 22.0]], np.float32), 64)
+    heat = heat_of(np.array([[10.0, 22.0]], np.float32), 64)
     assert heat.shape == (16, 16)
     assert heat[5, 2] == 1.0 == heat.max()
     assert 0 < heat[5, 3] < 1 and heat[12, 12] < 1e-3
-    assert target(np.zeros((0, 2), np.float32), 64).max() == 0
+    assert heat_of(np.zeros((0, 2), np.float32), 64).max() == 0
 
 
 def test_the_loss_is_least_where_the_logits_are_the_target() -> None:
     import torch
 
-    heat = torch.from_numpy(target(np.array([[10.0, 22.0]], np.float32), 64))[None]
+    heat = torch.from_numpy(heat_of(np.array([[10.0, 22.0]], np.float32), 64))[None]
     right = torch.where(heat >= 1, 6.0, -6.0)
     assert focal_loss(right, heat) < focal_loss(torch.zeros_like(heat), heat) < focal_loss(-right, heat)
 
@@ -56,12 +57,12 @@ def test_a_training_ends_in_a_folder_that_opens_and_says_what_it_scores(
 ) -> None:
     monkeypatch.setattr(tilestore, "SHARD", 12)
     monkeypatch.setattr(tilestore, "build", _rendered_here)
-    folder = train(recipe(tmp_path), tmp_path / "out")
+    folder = train_cells(Mitoses, recipe(tmp_path), tmp_path / "out")
     detector, card = MitosisDetector.load(folder), ModelCard.load(folder)
     assert (card.kind, card.id, detector.config.channels) == ("detector", "tiny", 8)
     assert card.scores["all"]["fields"] == 12 and "held_out_scanners" in card.scores
     with pytest.raises(UserError, match="another recipe"):
-        train(recipe(tmp_path, seed=2), tmp_path / "out")
+        train_cells(Mitoses, recipe(tmp_path, seed=2), tmp_path / "out")
 
 
 def _rendered_here(
@@ -75,4 +76,4 @@ def _rendered_here(
 def test_a_recipe_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("id: x\n")
     with pytest.raises(UserError, match="cannot be used"):
-        train(tmp_path / "bad.yaml", tmp_path / "out")
+        train_cells(Mitoses, tmp_path / "bad.yaml", tmp_path / "out")

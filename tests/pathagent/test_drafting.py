@@ -88,6 +88,18 @@ def test_no_look_lies_on_background_and_none_is_repeated(draft, lesion_slide):
     assert all((r.center[0] - middle) ** 2 + (r.center[1] - middle) ** 2 < radius**2 for r in looked)
 
 
+def test_pieces_of_tissue_are_counted_and_a_look_at_each_is_cited(draft, tmp_path, lesion_report):
+    two = np.concatenate([paint(lesion=True), paint(lesion=False)], axis=1)
+    report = draft(write_slide(tmp_path / "two.tiff", two), vlm=LookingModel(sufficient_after=99))
+    (claim,) = [c for c in report.claims if "piece" in c.text]
+    assert (claim.text, claim.section) == ("The tissue lies in 2 pieces.", "measurements")
+    regions = {e.id: e.region for e in report.evidence}
+    assert {regions[id_].center[0] > SIDE for id_ in claim.evidence} == {False, True}
+    assert len(claim.evidence) == 2
+    (claim,) = [c for c in lesion_report.claims if "piece" in c.text]
+    assert (claim.text, len(claim.evidence)) == ("The tissue lies in 1 piece.", 1)
+
+
 def test_looking_goes_on_until_the_leading_hypothesis_has_held(lesion_report):
     report = lesion_report
     assert report.provenance["rounds"] == 2

@@ -14,14 +14,15 @@ from stand_ins import PROFILE, LookingModel
 
 from pathagent.agents import candidates as places
 from pathagent.agents.candidates import Pool
-from pathagent.agents.mitoses import about_mitoses, counted, hot_spot, mitosis_claim
+from pathagent.agents.mitoses import counted, hot_spot, mitosis_claim
+from pathagent.agents.writing import with_counts
 from pathagent.resources import Resources
 from pathagent_tools.core.card import ModelCard
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.protocols import Image
 from pathagent_tools.core.records import Evidence, Hypothesis, Measurement, SlideRecord
 from pathagent_tools.core.scoring.report import values
-from pathagent_tools.measure.mitoses import EMBEDDED, MitosisDetector, densest, distinct
+from pathagent_tools.measure.mitoses import MitosisDetector, densest, distinct
 from pathagent_tools.vlm.profile import PROFILES, load_profile
 from pathagent_tools.vlm.weights import models_digest
 
@@ -94,10 +95,12 @@ def test_nothing_is_said_where_nothing_was_counted() -> None:
     assert counted(look(1, None)) == 0
 
 
-def test_a_sentence_that_says_more_than_mitoses_is_kept() -> None:
-    assert about_mitoses("Few mitoses are seen.")
-    assert not about_mitoses("Solid nests of high nuclear grade with many mitoses.")
-    assert not about_mitoses("Other fields show stroma.")
+def test_the_count_takes_the_place_of_sentences_on_mitoses_and_of_no_others() -> None:
+    texts = ["Few mitoses are seen.", "Solid nests of high nuclear grade with many mitoses.", "Stroma."]
+    state: Any = {"differential": [TUMOUR], "slides": slides(), "outcome": "insufficient evidence"}
+    drafts = with_counts(SimpleNamespace(), [{"text": t} for t in texts], state, [look(1, 4)])  # type: ignore[arg-type]
+    assert [d["text"] for d in drafts[:2]] == texts[1:]
+    assert len(drafts) == 3 and drafts[2]["text"].startswith("Mitoses are many: up to 4")
 
 
 class Counting:
@@ -222,7 +225,7 @@ def test_on_tissue_that_the_models_do_not_know_nothing_is_counted(
 
 
 def test_another_detector_makes_other_models_so_that_a_batch_does_not_mix_them(tmp_path: Path) -> None:
-    shutil.copytree(EMBEDDED, tmp_path / "own")
+    shutil.copytree(MitosisDetector.embedded, tmp_path / "own")
     profile = load_profile("embedded").model_copy(update={"mitoses": tmp_path / "own"})
     before = models_digest(profile)
     card = ModelCard.load(tmp_path / "own")

@@ -43,6 +43,7 @@ def test_a_patient_s_cases_stand_in_a_timeline(watched, server):
         page.get_by_label("Patient’s key").fill("study 12, patient 7")
         page.get_by_role("button", name="Open the slide").click()
         page.wait_for_url("**/cases/*")
+    expect(page.locator("#tab-timeline")).to_be_visible()
     page.get_by_role("tab", name="Conversation").focus()
     page.keyboard.press("ArrowLeft")
     entries = page.locator("#timeline > li")

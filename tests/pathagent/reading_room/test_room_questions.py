@@ -2,9 +2,11 @@
 
 import pytest
 from rooms import API
+from sqlalchemy.exc import OperationalError
 from stand_ins import LookingModel, gone_after
 
 from pathagent.reading_room.models import Models
+from pathagent.reading_room.room import Room
 from pathagent_tools.core.errors import ModelUnavailableError
 
 
@@ -76,6 +78,28 @@ def test_a_slide_that_is_removed_fails_the_question_and_not_the_case(waiting, sl
     finally:
         (slide_folder / "away").rename(slide)
     untouched(anna, case, before, "waiting for review")
+
+
+def test_an_end_that_cannot_be_written_at_once_is_written_later(waiting, slide_folder, monkeypatch):
+    _, visit, case = waiting
+    anna = visit("anna")
+    write, refused = Room.set_state, []
+
+    def set_state(room, session, run, state, *more):
+        if state == "failed" and len(refused) < 3:
+            refused.append(run.id)
+            raise OperationalError("UPDATE run", {}, OSError("the server went away"))
+        return write(room, session, run, state, *more)
+
+    monkeypatch.setattr(Room, "set_state", set_state)
+    slide = slide_folder / "lesion.tiff"
+    slide.rename(slide_folder / "away")
+    try:
+        ask(anna, case)
+        assert anna.get(f"{API}/cases/{case}").json()["runs"][-1]["state"] == "failed"
+    finally:
+        (slide_folder / "away").rename(slide)
+    assert len(refused) == 3
 
 
 def test_a_slide_that_is_removed_under_a_running_question_harms_nothing(waiting, slide_folder):

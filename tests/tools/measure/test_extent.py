@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Region
@@ -20,7 +23,8 @@ from pathagent_tools.encoders.tissue_map import (
     read_field,
     tissue_shares,
 )
-from pathagent_tools.measure.extent import lesion_extent
+from pathagent_tools.measure import extent
+from pathagent_tools.measure.extent import Extent, lesion_extent
 from pathagent_tools.phantom.classes import CLASSES
 from pathagent_tools.phantom.reports import lesion_diameter_mm
 from pathagent_tools.phantom.slide import write_slide
@@ -104,8 +108,38 @@ def test_the_lesion_under_a_look_is_as_large_as_the_truth_says(
 ) -> None:
     slide, tiles, truth = scanned
     found = lesion_extent(slide, tiles, encoder, ["dysplastic epithelium"], [look_at(truth)])
-    assert found is not None and found.whole
-    assert found.diameter_mm == pytest.approx(lesion_diameter_mm(truth), rel=0.2)
+    assert found is not None and found.whole and found.sharp
+    assert found.diameter_mm == pytest.approx(lesion_diameter_mm(truth), rel=0.1)
+    assert found.range_mm[0] <= found.diameter_mm <= found.range_mm[1]
+
+
+def test_an_edge_is_sharp_where_it_lies_in_one_place_however_much_of_the_map_counts() -> None:
+    assert Extent(0.05, whole=True, least_mm2=0.04, most_mm2=0.06).sharp
+    assert not Extent(0.05, whole=True, least_mm2=0.02, most_mm2=0.06).sharp
+    assert not Extent(0.05, whole=True, least_mm2=0.0, most_mm2=0.06).sharp
+
+
+def test_a_tumour_between_stroma_counts_from_less_of_a_cell_than_glands_do(
+    scanned: tuple[Slide, TileFeatures, PhantomTruth],
+    encoder: OpenClipEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slide, tiles, truth = scanned
+    map_of = partial(_as_tumour, tissue_shares)
+    monkeypatch.setattr(extent, "tissue_shares", map_of)
+    pools = lesion_extent(slide, tiles, encoder, ["invasive tumour", "necrosis", "mucin"], [look_at(truth)])
+    between = lesion_extent(slide, tiles, encoder, ["invasive tumour", "necrosis"], [look_at(truth)])
+    assert pools is not None and between is not None
+    assert pools.area_mm2 == pools.least_mm2 < between.area_mm2 < between.most_mm2
+
+
+def _as_tumour(
+    read: Callable[..., tuple[tuple[str, ...], NDArray[np.float32]]], *given: Any
+) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """The map with dysplastic epithelium under the name of tumour."""
+    names, shares = read(*given)
+    new = {"dysplastic epithelium": "invasive tumour", "invasive tumour": "dysplastic epithelium"}
+    return tuple(new.get(name, name) for name in names), shares
 
 
 def test_reading_stops_at_its_limit_and_says_so(

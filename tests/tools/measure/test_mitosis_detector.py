@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pathagent_tools.core.errors import UserError
-from pathagent_tools.measure.mitoses import CONFIG, EMBEDDED, WEIGHTS, MitosisDetector, amount, peaks
+from pathagent_tools.measure.cell_model import CONFIG, WEIGHTS
+from pathagent_tools.measure.mitoses import MitosisDetector, amount, peaks
 from pathagent_tools.phantom.tile import TileSample, sample_tile
 
 UNSEEN = 9_700_000
@@ -59,7 +60,7 @@ def test_a_field_whose_sides_are_no_multiples_of_the_stride_is_read_whole() -> N
 def test_a_folder_without_weights_or_with_others_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="pathagent finetune mitoses"):
         MitosisDetector.load(tmp_path)
-    shutil.copytree(EMBEDDED, tmp_path / "own")
+    shutil.copytree(MitosisDetector.embedded, tmp_path / "own")
     (tmp_path / "own" / CONFIG).write_text('{"channels": 16}')
     with pytest.raises(UserError, match="is no mitosis detector that can be loaded"):
         MitosisDetector.load(tmp_path / "own")

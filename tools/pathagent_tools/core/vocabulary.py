@@ -66,6 +66,15 @@ SHOWN_FROM: Final[dict[Tissue, float]] = {
 _SERIOUS: Final[tuple[Tissue, ...]] = tuple(SHOWN_FROM)[:5]
 
 
+MILD_PER_MM2, MARKED_PER_MM2 = 900.0, 3000.0
+"""From so many lymphocytes per mm² of tissue on, inflammation is mild, or marked."""
+
+
+def inflammation_of(per_mm2: float) -> Degree:
+    """The word for a density of lymphocytes."""
+    return "marked" if per_mm2 >= MARKED_PER_MM2 else "mild" if per_mm2 >= MILD_PER_MM2 else "none"
+
+
 def tissue_of(shares: Mapping[str, float]) -> Tissue:
     """What a look mainly shows, by the share of each tissue's area: the most serious above its limit, else
     the largest. A tissue that is not named has no share."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +21,14 @@ MOST_TILES: Final = 2000
 GOES_ON: Final = 0.05
 """Share of lesion in a tile above which its neighbours are read too."""
 SMOOTH_UM: Final = 24.0
-THRESHOLD: Final = 0.2
+THRESHOLD: Final = 0.3
+"""Share of lesion in a cell from which it counts."""
+INFILTRATED: Final = 0.14
+"""The same of a tumour that grows between what was there: cells at its edge are little of it."""
+SHARP: Final = (0.3, 0.1)
+"""Shares at which a lesion is drawn once more, to see how sharp its edge is."""
+LEAST_SHARP: Final = 0.74
+"""Smaller diameter ÷ larger of the two, below which the edge lies nowhere in particular."""
 CLOSE_UM: Final = 112.0
 """Gaps of stroma narrower than twice this lie within a lesion."""
 Grid = tuple[int, int]
@@ -29,15 +36,37 @@ Grid = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """`area_mm2` of the largest focus; `whole`: False where the lesion goes on beyond what was read."""
+    """The largest focus under a look. `whole`: False where the lesion goes on beyond what was read.
+
+    area_mm2: by the share that its tissues count from. least_mm2, most_mm2: by the shares of `SHARP`.
+    cells: index of a scanned tile → [n, n] of 1 where the focus lies, else 0.
+    """
 
     area_mm2: float
     whole: bool
+    least_mm2: float
+    most_mm2: float
+    cells: Mapping[int, NDArray[np.float32]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def diameter_mm(self) -> float:
         """Diameter of the circle of the same area."""
-        return 2 * math.sqrt(self.area_mm2 / math.pi)
+        return _diameter(self.area_mm2)
+
+    @property
+    def range_mm(self) -> tuple[float, float]:
+        """(least, most) diameter, by how much of the map is counted."""
+        return _diameter(self.least_mm2), _diameter(self.most_mm2)
+
+    @property
+    def sharp(self) -> bool:
+        """Whether the map gives the lesion an edge."""
+        least, most = self.range_mm
+        return least >= LEAST_SHARP * most
+
+
+def _diameter(area_mm2: float) -> float:
+    return 2 * math.sqrt(area_mm2 / math.pi)
 
 
 def lesion_extent(
@@ -67,8 +96,18 @@ def lesion_extent(
         frontier = sorted((grown & places.keys()) - shares.keys()) + frontier[len(chosen) :]
     if not shares:
         return None
-    area = _largest(shares, scanned, looks)
-    return None if area is None else Extent(area, whole=not frontier)
+    infiltrates = "invasive tumour" in tissues and "mucin" not in tissues
+    levels = (INFILTRATED if infiltrates else THRESHOLD, *SHARP)
+    drawn, least, most = (_largest(shares, scanned, looks, level) for level in levels)
+    if not drawn[0]:
+        return None
+    cell_mm2 = (_cell_um(shares, scanned) / 1000) ** 2
+    cells = {places[place]: mask for place, mask in drawn[1].items()}
+    return Extent(drawn[0] * cell_mm2, not frontier, least[0] * cell_mm2, most[0] * cell_mm2, cells)
+
+
+def _cell_um(shares: Mapping[Grid, NDArray[np.float32]], scanned: TileFeatures) -> float:
+    return scanned.spec.tile_px * scanned.spec.mpp / len(next(iter(shares.values())))
 
 
 def _place(scanned: TileFeatures, index: int) -> Grid:
@@ -87,27 +126,36 @@ def _neighbours(place: Grid) -> Iterator[Grid]:
 
 
 def _largest(
-    shares: dict[Grid, NDArray[np.float32]], scanned: TileFeatures, looks: Sequence[Region]
-) -> float | None:
-    """mm² of the largest focus under a look, on a canvas of the tiles that were read."""
+    shares: dict[Grid, NDArray[np.float32]], scanned: TileFeatures, looks: Sequence[Region], level: float
+) -> tuple[int, dict[Grid, NDArray[np.float32]]]:
+    """The largest focus under a look, drawn on a canvas of the tiles that were read: how many cells it has,
+    and its part of each tile. No cells where there is no focus.
+
+    level: share of lesion in a cell from which it counts.
+    """
     from scipy import ndimage
 
     side = next(iter(shares.values())).shape[0]
-    cell_um = scanned.spec.tile_px * scanned.spec.mpp / side
+    cell_um = _cell_um(shares, scanned)
     margin = math.ceil(CLOSE_UM / cell_um) + 1
     low = np.array(list(shares)).min(0)
     across, down = np.array(list(shares)).max(0) - low + 1
     canvas = np.zeros((down * side + 2 * margin, across * side + 2 * margin), np.float32)
-    for place, lesion in shares.items():
-        column, row = (np.array(place) - low) * side + margin
-        canvas[row : row + side, column : column + side] = lesion
-    solid = ndimage.gaussian_filter(canvas, SMOOTH_UM / cell_um) > THRESHOLD
+    corners = {place: (np.array(place) - low) * side + margin for place in shares}
+    for place, (column, row) in corners.items():
+        canvas[row : row + side, column : column + side] = shares[place]
+    solid = ndimage.gaussian_filter(canvas, SMOOTH_UM / cell_um) > level
     solid = ndimage.binary_fill_holes(ndimage.binary_closing(solid, _disc(CLOSE_UM / cell_um)))
     labels, _ = ndimage.label(solid)
     origin = scanned.coords.min(0) + low * scanned.size_level0
     seen = {int(k) for look in looks for k in np.unique(_under(look, labels, origin, scanned, side, margin))}
-    sizes = [int((labels == k).sum()) for k in seen - {0}]
-    return max(sizes) * (cell_um / 1000) ** 2 if sizes else None
+    sizes = {k: int((labels == k).sum()) for k in seen - {0}}
+    if not sizes:
+        return 0, {}
+    largest = max(sorted(sizes), key=lambda k: sizes[k])
+    focus = (labels == largest).astype(np.float32)
+    parts = {place: focus[y : y + side, x : x + side] for place, (x, y) in corners.items()}
+    return sizes[largest], parts
 
 
 def _under(

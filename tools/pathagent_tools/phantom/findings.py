@@ -16,6 +16,7 @@ from pathagent_tools.core.vocabulary import (
     Degree,
     Grade,
     Tissue,
+    inflammation_of,
     tissue_of,
 )
 from pathagent_tools.phantom import classes as k
@@ -24,10 +25,9 @@ from pathagent_tools.phantom.plan import mitoses
 from pathagent_tools.phantom.stain import StainWord
 
 FIELD_UM: Final = 192.0
-"""Side of the look that the mitosis and inflammation limits are made for."""
+"""Side of the look that the limit of many mitoses is made for."""
 
 EPITHELIUM_SHARE, NECROSIS_PRESENT, ARTIFACT_SHARE = 0.05, 0.04, 0.20
-MILD_PER_MM2, MARKED_PER_MM2 = 900.0, 3000.0
 MANY_MITOSES = 3
 
 _MERGE: Final = {
@@ -121,7 +121,7 @@ def _amount(nuclei: Table, area_mm2: float) -> Amount:
 def _inflammation(nuclei: Table, area_mm2: float, fractions: Mapping[str, float]) -> Degree:
     tissue_mm2 = area_mm2 * max(1.0 - fractions["background"], 0.15)
     density = float((nuclei[:, CLASS] == k.N_LYMPHOCYTE).sum()) / tissue_mm2
-    return "marked" if density >= MARKED_PER_MM2 else "mild" if density >= MILD_PER_MM2 else "none"
+    return inflammation_of(density)
 
 
 def _artifact(cover: Mapping[str, float]) -> Artifact:

@@ -51,7 +51,8 @@ class TileSample:
     `label_map` [px, px] uint8 by `classes.CLASSES`; `class_fractions` by tissue word; nuclei in the tile:
     `nuclei` all, `epithelial_area_um2` mean and `pleomorphism` (sd/mean of area) of epithelial or tumour
     nuclei (0 where there are none), `mitoses` and `figures_um` [mitoses, 2], their centres (x, y) in µm
-    from the tile's corner. `meta`: diagnosis family, grade, themes, artifact cover.
+    from the tile's corner, and `lymphocytes_um` [k, 2] likewise. `meta`: diagnosis family,
+    grade, themes, artifact cover.
     """
 
     image: NDArray[np.uint8]
@@ -63,6 +64,7 @@ class TileSample:
     pleomorphism: float
     mitoses: int
     figures_um: NDArray[np.float64]
+    lymphocytes_um: NDArray[np.float64]
     scanner: str
     meta: dict[str, Any]
 
@@ -114,6 +116,7 @@ def sample_tile(
         pleomorphism=float(areas.std() / mean) if areas.size else 0.0,
         mitoses=mitoses(nuclei),
         figures_um=nuclei[nuclei[:, MITOSIS] > 0][:, [X, Y]],
+        lymphocytes_um=nuclei[nuclei[:, CLASS] == k.N_LYMPHOCYTE][:, [X, Y]],
         scanner=scanner.name,
         meta={"family": plan.family, "grade": plan.grade, "theme": theme, "artifacts": cover, "seed": seed},
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pathagent_tools.core.geometry import Frozen
-from pathagent_tools.core.vocabulary import Amount, Architecture, Degree, Grade, Presence
+from pathagent_tools.core.vocabulary import Amount, Architecture, Degree, Grade, Presence, inflammation_of
 from pathagent_tools.phantom import PHANTOM_VERSION
 from pathagent_tools.phantom import classes as k
 from pathagent_tools.phantom.artifacts import Artifact
@@ -19,8 +19,6 @@ from pathagent_tools.phantom.findings import (
     ARCHITECTURES,
     FIELD_UM,
     MANY_MITOSES,
-    MARKED_PER_MM2,
-    MILD_PER_MM2,
     merged_classes,
 )
 from pathagent_tools.phantom.plan import PLAN_CELL_UM
@@ -146,7 +144,7 @@ def _facts(phantom: Phantom, areas: dict[str, float], figures: NDArray[np.float6
     else:
         nuclear = "low"
     hot = hottest_field(figures)
-    degree: Degree = "marked" if density >= MARKED_PER_MM2 else "mild" if density >= MILD_PER_MM2 else "none"
+    degree = inflammation_of(density)
     if family == "chronic inflammation":
         degree = "mild" if grade == 1 else "marked"
     return Facts(

@@ -59,6 +59,9 @@ class Profile(Frozen):
     mitoses: Path | Literal["embedded"] | None = Field(
         default=None, description="what counts mitotic figures: a folder, or the detector that ships"
     )
+    lymphocytes: Path | Literal["embedded"] | None = Field(
+        default=None, description="what counts lymphocytes: a folder, or the counter that ships"
+    )
 
 
 def profile_names() -> list[str]:
@@ -90,8 +93,9 @@ def load_profile(name: str) -> Profile:
     except yaml.YAMLError as error:
         raise UserError(f"The profile {name} is not valid: {str(error).splitlines()[0]}") from None
     update: dict[str, object] = {"vlm": _anchored(found.vlm, path.parent)}
-    if isinstance(found.mitoses, Path):
-        update["mitoses"] = (path.parent / found.mitoses.expanduser()).resolve()
+    for name, folder in (("mitoses", found.mitoses), ("lymphocytes", found.lymphocytes)):
+        if isinstance(folder, Path):
+            update[name] = (path.parent / folder.expanduser()).resolve()
     return found.model_copy(update=update)
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from pathagent_tools.core.card import CARD_NAME, ModelCard
 from pathagent_tools.core.files import canonical_json, sha256_bytes, sha256_file
 from pathagent_tools.encoders.registry import encoder_folder
-from pathagent_tools.measure.mitoses import detector_folder
+from pathagent_tools.measure.cell_model import CellModel
+from pathagent_tools.measure.lymphocytes import LymphocyteCounter
+from pathagent_tools.measure.mitoses import MitosisDetector
 from pathagent_tools.vlm.adapters import adapter_digests
 from pathagent_tools.vlm.profile import EMBEDDED_WEIGHTS, Profile, VLMSpec
 
@@ -27,11 +29,17 @@ def models_digest(profile: Profile) -> str:
     spec = profile.vlm
     folder = weights_folder(spec)
     base = spec.revision or (revision_of(folder) if folder else None)
-    counts = revision_of(detector_folder(profile.mitoses)) if profile.mitoses is not None else None
+    counts = [revision_of(folder) for _, folder in cell_folders(profile)]
     scans = encoder_folder(profile.encoder)
     encoder = revision_of(scans) if scans is not None and scans.is_dir() else None
     here = [base, adapter_digests(spec.adapters), counts, encoder]
     return sha256_bytes(canonical_json([profile.model_dump(mode="json"), here]).encode())[:12]
+
+
+def cell_folders(profile: Profile) -> list[tuple[type[CellModel], Path]]:
+    """What counts cells for a profile: the kind of each model, and its folder."""
+    named = ((MitosisDetector, profile.mitoses), (LymphocyteCounter, profile.lymphocytes))
+    return [(kind, kind.folder_of(name)) for kind, name in named if name is not None]
 
 
 def is_hub(source: str) -> bool:

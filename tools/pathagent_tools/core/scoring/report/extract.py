@@ -22,7 +22,7 @@ SLOTS: Final = (
 
 _HEADER = re.compile(r"^\s*([^;:.\n]{3,120})(?:;|\n)")
 _PRIMARY = re.compile(r"(?:from|of) (?:the |a )?$|^ (?:primary|origin)", re.IGNORECASE)
-_SIDE = re.compile(r"\b(left|right|bilateral)\b(?! angle)", re.IGNORECASE)
+_SIDE = re.compile(r"\b(left|right|bilateral)\b(?! (?:angle|open|out|blank)\b)", re.IGNORECASE)
 _TYPES = re.compile(r"\btypes?:\s*([a-z ,]+)", re.IGNORECASE)
 _POSITIVE = (
     r"(?:positiv\w*|\b3\s?\+|expressed|overexpress\w*|amplified|reactive|detected|present|identified|seen)"

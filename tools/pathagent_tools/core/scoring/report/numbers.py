@@ -56,7 +56,7 @@ _LENGTH = re.compile(r"((?:\d+(?:[.,]\d+)?\s*[x×]\s*){0,2}\d+(?:[.,]\d+)?)\s*(m
 _VOLUME = re.compile(r"\btumou?r volume[\s:]*(?:of |is )?(\d+(?:\.\d+)?)\s*%", re.I)
 _PATTERN = re.compile(r"\bgleason pattern\s*([45])[\s:]*(\d+(?:\.\d+)?)\s*%", re.I)
 _PIECES = re.compile(
-    r"(?<!of )\b(\d+) (?:tissue )?(?:pieces|fragments|cores)\b"
+    r"(?<!of )\b(\d+) (?:tissue )?(?:pieces?|fragments?|cores?)\b"
     r"|\b(?:pieces|fragments|cores)(?: received)?\s*:\s*(\d+)",
     re.I,
 )

@@ -1,4 +1,4 @@
-"""The network of the mitosis detector: which cells of a field hold the centre of a mitotic figure."""
+"""The network of what counts cells: which places of a field hold the centre of a mitosis, or a lymphocyte."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Final
 from torch import Tensor, nn
 
 STRIDE: Final = 4
-"""Pixels of the field a side of a cell."""
+"""Pixels of the field a side of a place."""
 RARE: Final = -4.0
-"""Logit of a cell before training: figures are rare."""
+"""Logit of a place before training: what is counted is rare."""
 
 
 class _Block(nn.Module):
@@ -28,7 +28,7 @@ class _Block(nn.Module):
         return x + y
 
 
-class MitosisNet(nn.Module):
+class CellNet(nn.Module):
     """RGB fields [B, 3, h, w] in 0..1 → logits [B, h / 4, w / 4]."""
 
     def __init__(self, *, channels: int = 32, dilations: tuple[int, ...] = (1, 2, 1, 2)) -> None:
@@ -45,6 +45,6 @@ class MitosisNet(nn.Module):
         self.head = nn.Sequential(nn.BatchNorm2d(channels), nn.SiLU(), last)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the cells; `h` and `w` are multiples of 4."""
+        """Logits of the places; `h` and `w` are multiples of 4."""
         logits: Tensor = self.head(self.blocks(self.stem((x - 0.6) * 4.0)))
         return logits[:, 0]
