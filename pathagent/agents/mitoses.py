@@ -72,7 +72,8 @@ def mitosis_claim(
 ) -> dict[str, Any] | None:
     """What was counted, as a claim of code's that cites the densest fields; None where nothing was counted.
 
-    Of a neoplasm the fields that show it count; of another diagnosis all of them.
+    Of a neoplasm the fields that show it count; of another diagnosis all of them. Where a neoplasm has
+    figures of which none is certain, it is left open whether there are any.
     """
     fields = [e for e in described if _count(e) is not None]
     lesion = [e for e in fields if e.findings and e.findings.tissue in places.LESION]
@@ -88,6 +89,21 @@ def mitosis_claim(
     densest = [e for e in fields if counted(e) == most]
     mm2 = _area_mm2(densest[0], slides)
     unsure = max(int(found.value) for e in fields if (found := _count(e)))
+    claim = {
+        "section": "microscopy",
+        "evidence": tuple(e.id for e in densest[:MAX_CITES]),
+        "written_by": "rule",
+    }
+    if fields is lesion and unsure and not most:
+        shown = [e for e in fields if (found := _count(e)) and found.value]
+        text = f"Mitoses are left open: up to {unsure} possible figures in one of {where}, no certain one."
+        cited = tuple(e.id for e in shown[:MAX_CITES])
+        return claim | {
+            "text": text,
+            "evidence": cited,
+            "verdict": "not assessable",
+            "reason": "the detector is not sure",
+        }
     doubt = f" with certainty in {where} (up to {unsure} uncertain in one)" if unsure else f" in {where}"
     assumed = any(slides[e.region.slide].resolution_assumed for e in densest)
     how = f"{where} counted{'; resolution assumed by user' if assumed else ''}"
@@ -96,13 +112,7 @@ def mitosis_claim(
         "few": f"Mitoses are few: up to {most} in a field of {mm2:.2g} mm² ({how}).",
         "many": f"Mitoses are many: up to {most} in a field of {mm2:.2g} mm² ({how}).",
     }
-    return {
-        "section": "microscopy",
-        "text": said[amount(most, mm2)],
-        "evidence": tuple(e.id for e in densest[:MAX_CITES]),
-        "verdict": "supported",
-        "written_by": "rule",
-    }
+    return claim | {"text": said[amount(most, mm2)], "verdict": "supported"}
 
 
 def _area_mm2(look: Evidence, slides: Mapping[str, SlideRecord]) -> float:

@@ -229,7 +229,7 @@ def _pieces_claims(resources: Resources, state: State, looked: Sequence[Evidence
         first = {piece: e.id for piece, e in reversed(list(zip(at, mine, strict=True))) if piece >= 0}
         cited = tuple(e.id for e in mine if e.id in first.values())
         text = f"The tissue lies in {record.pieces} piece{'s' if record.pieces != 1 else ''}."
-        drafts.append(_rule("microscopy", text, cited[:MAX_CITES], slide=record.id))
+        drafts.append(_rule("measurements", text, cited[:MAX_CITES], slide=record.id))
     return drafts
 
 

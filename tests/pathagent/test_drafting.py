@@ -92,7 +92,7 @@ def test_pieces_of_tissue_are_counted_and_a_look_at_each_is_cited(draft, tmp_pat
     two = np.concatenate([paint(lesion=True), paint(lesion=False)], axis=1)
     report = draft(write_slide(tmp_path / "two.tiff", two), vlm=LookingModel(sufficient_after=99))
     (claim,) = [c for c in report.claims if "piece" in c.text]
-    assert (claim.text, claim.section) == ("The tissue lies in 2 pieces.", "microscopy")
+    assert (claim.text, claim.section) == ("The tissue lies in 2 pieces.", "measurements")
     regions = {e.id: e.region for e in report.evidence}
     assert {regions[id_].center[0] > SIDE for id_ in claim.evidence} == {False, True}
     assert len(claim.evidence) == 2

@@ -69,11 +69,15 @@ def test_where_no_field_has_any_the_claim_says_how_many_were_counted() -> None:
 
 
 def test_figures_of_which_none_is_certain_are_not_said() -> None:
-    said = claim([look(1, 2, certain=0), look(2, 0)])
+    said = claim([look(1, 0), look(2, 2, certain=0)])
     assert said is not None
     assert said["text"] == (
-        "No mitoses are counted with certainty in 2 fields of the lesion (up to 2 uncertain in one)."
+        "Mitoses are left open: up to 2 possible figures in one of 2 fields of the lesion, no certain one."
     )
+    assert (said["verdict"], said["evidence"], values(said["text"])) == ("not assessable", ("E2",), {})
+    said = claim([look(1, 2, certain=0), look(2, 0)], NORMAL)
+    assert said is not None
+    assert said["text"] == "No mitoses are counted with certainty in 2 fields (up to 2 uncertain in one)."
     assert values(said["text"]) == {"mitoses": frozenset({"none"})}
 
 
