@@ -59,7 +59,7 @@ def extent_claim(lesion: Lesion) -> dict[str, Any]:
     }
     if not found.sharp:
         least, most = map(_mm, found.range_mm)
-        text = "The size of the lesion is not given: the tissue map shows no sharp edge of it."
+        text = "The lesion has no edge on the tissue map that is sharp enough for one size."
         reason = f"{least} to {most} mm across, by how much of the map is counted"
         return claim | {"text": text, "verdict": "not assessable", "reason": _joined(reason, assumed)}
     how = "" if found.whole else "at least "

@@ -82,7 +82,7 @@ def test_what_was_not_read_to_its_end_and_an_assumed_resolution_are_said() -> No
 
 def test_a_lesion_without_a_sharp_edge_gets_no_size_and_the_reason_tells_the_range() -> None:
     (claim,) = claims(Slides(Extent(0.05, whole=True, least_mm2=0.02, most_mm2=0.08)), [evidence(1)])
-    assert claim["text"] == "The size of the lesion is not given: the tissue map shows no sharp edge of it."
+    assert claim["text"] == "The lesion has no edge on the tissue map that is sharp enough for one size."
     assert (claim["verdict"], claim["evidence"]) == ("not assessable", ("E1",))
     assert claim["reason"] == "0.16 to 0.32 mm across, by how much of the map is counted"
     assert not any(fact.slot == "measurement" for fact in extract(claim["text"]))

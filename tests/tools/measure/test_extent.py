@@ -114,7 +114,7 @@ def test_the_lesion_under_a_look_is_as_large_as_the_truth_says(
 
 
 def test_an_edge_is_sharp_where_it_lies_in_one_place_however_much_of_the_map_counts() -> None:
-    assert Extent(0.05, whole=True, least_mm2=0.04, most_mm2=0.06).sharp
+    assert Extent(0.05, whole=True, least_mm2=0.045, most_mm2=0.06).sharp
     assert not Extent(0.05, whole=True, least_mm2=0.02, most_mm2=0.06).sharp
     assert not Extent(0.05, whole=True, least_mm2=0.0, most_mm2=0.06).sharp
 
