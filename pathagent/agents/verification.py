@@ -93,7 +93,7 @@ def _sound(claim: Claim, looks: Sequence[Evidence]) -> list[Evidence]:
     """The looks that a sentence may rest on; an answer, or what is said of an artifact, on any."""
     if claim.section == "answer" or of_artifacts(claim.text):
         return list(looks)
-    return [look for look in looks if not doubt(look)]
+    return [look for look in looks if not doubt(look, claim.text)]
 
 
 def _neighbours(claim: Claim, cited: Sequence[Evidence], looked: Sequence[Evidence]) -> list[Evidence]:
@@ -173,7 +173,7 @@ def _judged(
     if against:
         return claim.model_copy(update={"verdict": "contradicted", "reason": against[0].words})
     if not first:
-        why = "; ".join(f"{look.id}: {doubt(look)}" for look in cited)
+        why = "; ".join(f"{look.id}: {doubt(look, claim.text)}" for look in cited)
         return claim.model_copy(update={"reason": f"no look that it cites is sound ({why})"})
     if all(check.call.data is None for check in first):
         return claim.model_copy(update={"reason": "the check gave no usable verdict"})

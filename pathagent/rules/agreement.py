@@ -16,7 +16,7 @@ from typing import Any, Final
 from pathagent.agents.coverage import PLACES
 from pathagent_tools.core.records import Evidence
 from pathagent_tools.core.vocabulary import DIAGNOSES, SLOTS
-from pathagent_tools.encoders.tissue_map import mapped_tissues, tumour_grade
+from pathagent_tools.encoders.tissue_map import SHARE_OF, mapped_tissues, tumour_grade
 
 _NAMED: Final = ("grade", "mitoses", "necrosis", "inflammation")
 """Slots whose values are written after the slot's word: `grade high`."""
@@ -45,12 +45,15 @@ def verdict_of(data: Mapping[str, Any] | None) -> str:
     return verdict
 
 
-def doubt(look: Evidence) -> str:
-    """Why no sentence may rest on what a look shows; empty where one may.
+def doubt(look: Evidence, said: str = "") -> str:
+    """Why no sentence, or not the one that is `said`, may rest on what a look shows; empty where it may.
 
     What lies under a fold or out of focus is no finding; nor is what two models, the one that describes and
-    the encoder that reads the field on its own, see differently.
+    the encoder that reads the field on its own, see differently: its tissue, and necrosis that is said to be
+    there.
     """
+    from pathagent_tools.core.scoring.report import values
+
     found = look.findings
     if found is None:
         return ""
@@ -59,6 +62,9 @@ def doubt(look: Evidence) -> str:
     mapped = mapped_tissues(look.measurements)
     if mapped and mapped[0] != found.tissue:
         return f"described as {found.tissue}, {mapped[0]} to the encoder"
+    necrotic = any(m.name == f"{SHARE_OF}necrosis" for m in look.measurements)
+    if mapped and not necrotic and "present" in values(said).get("necrosis", ()):
+        return "no necrosis to the encoder"
     return ""
 
 

@@ -78,3 +78,11 @@ def test_a_grade_that_model_and_encoder_give_differently_over_all_looks_is_left_
     assert open_grade(tumours(("low", 2), ("low", 1), ("high", 1))) == ""
     assert open_grade(tumours(("low", 2), ("intermediate", 1))) == "", "a tie of both is no difference"
     assert open_grade([*tumours(("low", 0)), look(grades=("low", 3))]) == "", "nobody read these twice"
+
+
+def test_necrosis_that_is_said_to_be_there_needs_both_readings() -> None:
+    tumour = look("invasive tumour", invasive_tumour=90)
+    assert doubt(tumour, "There is necrosis.") == "no necrosis to the encoder"
+    assert doubt(tumour, "No necrosis is seen.") == "" == doubt(tumour, "The tumour forms solid nests.")
+    assert doubt(look("invasive tumour", invasive_tumour=80, necrosis=9), "Necrosis is present.") == ""
+    assert doubt(look("invasive tumour"), "There is necrosis.") == ""
