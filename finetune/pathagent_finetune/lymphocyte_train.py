@@ -7,7 +7,7 @@ an area adds up to a count without a threshold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,8 @@ from pathagent_finetune.tilestore import TileStore
 from pathagent_tools.core.scoring.classes import balanced_accuracy
 from pathagent_tools.core.vocabulary import MARKED_PER_MM2, inflammation_of
 from pathagent_tools.measure.cell_net import STRIDE
-from pathagent_tools.measure.lymphocytes import LymphocyteCounter
+from pathagent_tools.measure.lymphocytes import LEAST_TISSUE, LymphocyteCounter
 
-LEAST_TISSUE: Final = 0.15
-"""A field counts as at least so much tissue."""
 Densities = NDArray[np.float64]
 
 

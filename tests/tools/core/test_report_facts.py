@@ -102,6 +102,12 @@ def test_what_is_denied_or_left_open_is_told_from_what_is_stated(text: str, fact
     assert {f for f in extract(text) if f.key == fact.key} == {fact}
 
 
+def test_what_is_left_open_is_no_side_and_one_piece_counts_as_a_piece() -> None:
+    assert extract("The grade is left open.") == frozenset()
+    assert Fact("laterality", "side", "left") in extract("Breast, left, core needle biopsy.")
+    assert Fact("measurement", "pieces", "1") in extract("The tissue lies in 1 piece.")
+
+
 def test_the_longer_name_is_not_also_the_shorter_one() -> None:
     keys = {f.key for f in extract("Mucinous adenocarcinoma. Endocervical adenocarcinoma in situ.")}
     assert {"mucinous carcinoma", "endocervical adenocarcinoma in situ"} <= keys

@@ -28,8 +28,7 @@ INFILTRATED: Final = 0.14
 SHARP: Final = (0.3, 0.1)
 """Shares at which a lesion is drawn once more, to see how sharp its edge is."""
 LEAST_SHARP: Final = 0.85
-"""Smaller diameter ÷ larger of the two, below which one size would say more than the map does: about one such
-lesion in four was drawn more than a tenth too large or too small, hardly one above it."""
+"""Smaller diameter ÷ larger of the two, below which one size would say more than the map does."""
 CLOSE_UM: Final = 112.0
 """Gaps of stroma narrower than twice this lie within a lesion."""
 Grid = tuple[int, int]
