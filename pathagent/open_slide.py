@@ -134,14 +134,14 @@ class OpenSlide:
         counter, scanned = self._resources.lymphocyte_counter, self.features
         if counter is None:
             return None
-        if cells is None:
-            side = np.full((len(scanned), 2), scanned.size_level0)
-            shares = self.tissue.fractions(np.hstack([scanned.coords, side]))
-            cells = {i: np.full((1, 1), share, np.float32) for i, share in enumerate(shares)}
-        of = len(cells)
-        return self._tool(
-            "count_lymphocytes", lambda: density_in(self.slide, scanned, counter, cells), tiles=of
-        )
+        if cells is not None:
+            return self._tool(
+                "count_lymphocytes", lambda: density_in(self.slide, scanned, counter, cells), tiles=len(cells)
+            )
+        side = np.full((len(scanned), 2), scanned.size_level0)
+        shares = self.tissue.fractions(np.hstack([scanned.coords, side]))
+        whole = {i: np.full((1, 1), share, np.float32) for i, share in enumerate(shares)}
+        return self._once("count_lymphocytes", lambda: density_in(self.slide, scanned, counter, whole))
 
     def read(self, region: Region) -> Image:
         """Pixels of a region at its mpp, the caller's own to write to."""

@@ -19,6 +19,9 @@ from pathagent_tools.measure.lymphocytes import DENSITY, Density
 
 MAX_CITES: Final = 4
 NORMAL: Final = "no significant abnormality"
+INFLAMED: Final = "chronic inflammation"
+INFLAMED_FROM_PER_MM2: Final = 690.0
+"""From so many lymphocytes per mm² of all its tissue on, a phantom without another lesion is inflamed."""
 
 
 def inflammation_claims(
@@ -42,6 +45,28 @@ def inflammation_claims(
     return [claim for claim in claims if claim is not None]
 
 
+def counted_against(resources: Resources, slides: Sequence[str], diagnosis: str) -> str:
+    """What a count says against a diagnosis that lives by it; empty where it agrees or nothing was counted.
+
+    A chronic inflammation needs a slide whose tissue holds enough lymphocytes, and a normal case none.
+    """
+    if diagnosis not in (NORMAL, INFLAMED):
+        return ""
+    found = [c.per_mm2 for s in slides if (c := resources.slide(s).lymphocytes()) is not None]
+    inflamed = max(found, default=0.0) >= INFLAMED_FROM_PER_MM2
+    if not found or inflamed is (diagnosis == INFLAMED):
+        return ""
+    side = "at least" if inflamed else "fewer than"
+    return (
+        f"about {_rounded(max(found))} lymphocytes per mm² of tissue are counted; "
+        f"{side} {INFLAMED_FROM_PER_MM2:.0f} speak against it"
+    )
+
+
+def _rounded(per_mm2: float) -> str:
+    return f"{float(f'{per_mm2:.2g}'):,.0f}"
+
+
 def _claim(
     opened: OpenSlide, counted: Density | None, looks: Sequence[Evidence], where: str
 ) -> dict[str, Any] | None:
@@ -50,10 +75,9 @@ def _claim(
     word = inflammation_of(counted.per_mm2)
     said = "Inflammation is not seen" if word == "none" else f"Inflammation is {word}"
     assumed = "; resolution assumed by user" if opened.slide.resolution_assumed else ""
-    per_mm2 = f"{float(f'{counted.per_mm2:.2g}'):,.0f}"
     return {
         "section": "microscopy",
-        "text": f"{said}: about {per_mm2} lymphocytes per mm² of {where} "
+        "text": f"{said}: about {_rounded(counted.per_mm2)} lymphocytes per mm² of {where} "
         f"({counted.mm2:.2g} mm² counted{assumed}).",
         "evidence": _cites(looks, counted.per_mm2),
         "verdict": "supported",

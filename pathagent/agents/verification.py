@@ -5,7 +5,8 @@ are asked, as a model that slips by a line still means what it says. Of a list o
 look of its own: one that is told of elsewhere in the ledger is asked for, and what no look shows is left out
 of the sentence. No sentence rests on a look under an artifact, or on one that model and encoder see
 differently. Then the rules, which no model can overrule: what H&E cannot show is not assessable, and a
-claim whose evidence does not resolve is unsupported. A diagnosis that no look shows is withheld.
+claim whose evidence does not resolve is unsupported. A diagnosis that no look shows, or that a count of
+lymphocytes speaks against, is withheld.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pathagent.agents.inflammation import counted_against
 from pathagent.resources import Resources
 from pathagent.rules.agreement import doubt, of_artifacts, verdict_of
 from pathagent.rules.tissue_lists import listed, named, only
@@ -69,15 +71,29 @@ def verify(resources: Resources, state: State) -> dict[str, Any]:
     calls = [check.call for found in (checks, second) for part in found.values() for check in part]
     update: dict[str, Any] = {"claims": claims, "calls": calls}
     diagnosis = next((c for c in claims if c.section == "diagnosis"), None)
-    if diagnosis is not None and diagnosis.verdict in ("contradicted", "unsupported"):
-        update["outcome"] = "insufficient evidence"
-        found = "the check found no cited look that shows it"
+    if diagnosis is None:
+        return update
+    against = ""
+    if diagnosis.verdict in ("contradicted", "unsupported"):
+        against = "the check found no cited look that shows it"
         if not checks[diagnosis.id] and cited.get(diagnosis.id):
-            found = str(diagnosis.reason)
+            against = str(diagnosis.reason)
+    elif counted := _counted_against(resources, state):
+        against = counted
+        contradicted = diagnosis.model_copy(update={"verdict": "contradicted", "reason": counted})
+        update["claims"] = [contradicted if c is diagnosis else c for c in claims]
+    if against:
+        update["outcome"] = "insufficient evidence"
         update["outcome_text"] = (
-            f"No diagnosis is drafted: {diagnosis.text.rstrip('.')} was proposed, and {found}."
+            f"No diagnosis is drafted: {diagnosis.text.rstrip('.')} was proposed, and {against}."
         )
     return update
+
+
+def _counted_against(resources: Resources, state: State) -> str:
+    leading = next(iter(state.get("differential", [])), None)
+    read = [r.id for r in state["slides"].values() if r.outcome == "report"]
+    return counted_against(resources, read, leading.diagnosis) if leading else ""
 
 
 def _open(claim: Claim) -> bool:

@@ -12,9 +12,11 @@ import pytest
 from report_cases import evidence
 
 from pathagent.agents.extent import Lesion
-from pathagent.agents.inflammation import inflammation_claims
+from pathagent.agents.inflammation import counted_against, inflammation_claims
+from pathagent.agents.verification import verify
 from pathagent.agents.writing import with_counts
-from pathagent_tools.core.records import Evidence, Hypothesis, Measurement
+from pathagent.state import ModelCall
+from pathagent_tools.core.records import Claim, Evidence, Hypothesis, Measurement
 from pathagent_tools.core.scoring.report import values
 from pathagent_tools.encoders import tissue_map
 from pathagent_tools.measure.extent import Extent
@@ -88,6 +90,54 @@ def test_nothing_is_said_where_nothing_counts_or_the_inflammation_is_the_diagnos
     assert claims(Slide(None), "adenoma") == []
     slide = Slide(1200)
     assert claims(slide, "chronic inflammation") == [] == slide.asked
+
+
+@pytest.mark.parametrize(
+    ("diagnosis", "counts", "against"),
+    [
+        ("no significant abnormality", (410, 980), "about 980 lymphocytes"),
+        ("no significant abnormality", (410, 620), ""),
+        ("chronic inflammation", (410, 620), "about 620 lymphocytes"),
+        ("chronic inflammation", (410, 980), ""),
+        ("chronic inflammation", (None,), ""),
+        ("adenocarcinoma", (410,), ""),
+    ],
+)
+def test_a_diagnosis_that_lives_by_lymphocytes_is_held_to_their_count(
+    diagnosis: str, counts: tuple[float | None, ...], against: str
+) -> None:
+    slides = {f"S{n}": Slide(count) for n, count in enumerate(counts)}
+    resources: Any = SimpleNamespace(slide=slides.__getitem__)
+    said = counted_against(resources, tuple(slides), diagnosis)
+    assert said.startswith(against) and bool(said) is bool(against)
+
+
+def test_an_inflammation_without_its_lymphocytes_is_not_drafted() -> None:
+    checked = {"verdict": "supported", "cites": 1, "seen": "lymphoid infiltrate"}
+    resources: Any = SimpleNamespace(
+        slide=lambda _: SimpleNamespace(read=lambda region: None, lymphocytes=lambda: Density(300, 0.2)),
+        ask_all=lambda asked: [
+            ModelCall(key=key, role="verify", prompt_sha256="", text="", data=checked) for key, _ in asked
+        ],
+    )
+    claim = Claim(
+        id="C1", section="diagnosis", text="Chronic inflammation, mild.", evidence=("E1",),
+        verdict="unsupported", written_by="model",
+    )  # fmt: skip
+    state: Any = {
+        "claims": [claim],
+        "evidence": {"E1": look(1, 300)},
+        "differential": [Hypothesis(diagnosis="chronic inflammation", grade="mild", probability=0.9)],
+        "slides": {"S1": SimpleNamespace(id="S1", outcome="report", stain="H&E")},
+        "case": SimpleNamespace(question=None, region=None),
+        "outcome": "report",
+    }
+    update = verify(resources, state)
+    assert update["outcome"] == "insufficient evidence"
+    assert update["outcome_text"].startswith(
+        "No diagnosis is drafted: Chronic inflammation, mild was proposed, and about 300 lymphocytes per mm²"
+    )
+    assert update["claims"][0].verdict == "contradicted"
 
 
 def test_the_count_takes_the_place_of_the_models_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
