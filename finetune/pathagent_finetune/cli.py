@@ -45,6 +45,10 @@ Tiles = Annotated[
     Path | None, typer.Option("--tiles", help="Where rendered tiles are kept. Default: OUT/tiles.")
 ]
 
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, cuda:1 … Default: a GPU where there is one.")
+]
+
 
 @app.callback()
 def _group() -> None:
@@ -52,11 +56,17 @@ def _group() -> None:
 
 
 @app.command("encoder")
-def encoder(out: Out, recipe: Recipe = "encoder", minutes: Minutes = None, tiles: Tiles = None) -> None:
+def encoder(
+    out: Out,
+    recipe: Recipe = "encoder",
+    minutes: Minutes = None,
+    tiles: Tiles = None,
+    device: Device = None,
+) -> None:
     """Train the tile encoder; prints the folder of the model."""
     from pathagent_finetune.encoder_train import train
 
-    print(train(recipe, out, minutes=minutes, tiles=tiles))
+    print(train(recipe, out, minutes=minutes, tiles=tiles, device=device))
 
 
 @app.command("vlm")
@@ -91,11 +101,17 @@ def vlm(
 
 
 @app.command("generator")
-def generator(out: Out, recipe: Recipe = "generator", minutes: Minutes = None, tiles: Tiles = None) -> None:
+def generator(
+    out: Out,
+    recipe: Recipe = "generator",
+    minutes: Minutes = None,
+    tiles: Tiles = None,
+    device: Device = None,
+) -> None:
     """Train the image generator; prints the folder of the model."""
     from pathagent_finetune.generator_train import train
 
-    print(train(recipe, out, minutes=minutes, tiles=tiles))
+    print(train(recipe, out, minutes=minutes, tiles=tiles, device=device))
 
 
 @app.command("mitoses")

@@ -60,10 +60,10 @@ class HelperTasks(nn.Module):
         """Losses by name: embedded [B, D], numbers [B, 4] standardised, cells [B, n, n, 14] area shares."""
         slots = []
         for position, slot in enumerate(SLOTS):
-            target = torch.from_numpy(np.log2(facts.slots[:, position]).astype(np.int64))
+            target = torch.from_numpy(np.log2(facts.slots[:, position]).astype(np.int64)).to(embedded.device)
             slots.append(nn.functional.cross_entropy(self.slots[slot](embedded), target))
         dense = [
-            -(shares.permute(0, 3, 1, 2) * head(self._seen[stage]).log_softmax(1)).sum(1).mean()
+            -(shares.permute(0, 3, 1, 2) * head(self._seen[stage].float()).log_softmax(1)).sum(1).mean()
             for stage, head, shares in zip(STAGES, self.cells, cells, strict=True)
         ]
         return {
@@ -76,7 +76,7 @@ class HelperTasks(nn.Module):
 def tissue_head(helpers: HelperTasks) -> TissueHead:
     """The head of the later stage, 16 µm a cell: twice as right as that of the earlier one."""
     parameters = helpers.cells[-1].state_dict()
-    weight, bias = parameters["weight"][:, :, 0, 0].numpy(), parameters["bias"].numpy()
+    weight, bias = parameters["weight"][:, :, 0, 0].cpu().numpy(), parameters["bias"].cpu().numpy()
     return TissueHead(weight, bias, STAGES[-1], TISSUES)
 
 
@@ -91,21 +91,18 @@ def stage_shapes(trunk: Any, tile_px: int) -> list[tuple[int, int]]:
     return [shapes[stage] for stage in STAGES]
 
 
-def cell_shares(labels: Sequence[NDArray[np.uint8]], side: int) -> NDArray[np.uint8]:
-    """Label maps [N][px, px] → [N, side, side, 14]: area share of each label in each cell, 255 = all."""
-    out = np.empty((len(labels), side, side, LABELS), np.uint8)
-    for i, label in enumerate(labels):
-        step = label.shape[0] // side
-        blocks = label[: side * step, : side * step].reshape(side, step, side, step)
-        for k in range(LABELS):
-            out[i, ..., k] = ((blocks == k).mean((1, 3)) * 255).round()
-    return out
+def cell_shares(labels: Tensor, side: int) -> Tensor:
+    """Label maps [N, px, px] → [N, side, side, 14] float 0..1: area share of each label in each cell."""
+    step = labels.shape[1] // side
+    whole = labels[:, : side * step, : side * step]
+    shares = [nn.functional.avg_pool2d((whole == k).float()[:, None], step)[:, 0] for k in range(LABELS)]
+    return torch.stack(shares, -1)
 
 
-def merged_shares(shares: NDArray[np.uint8], names: Sequence[str]) -> NDArray[np.float32]:
-    """[..., 14] of `cell_shares` → [..., K] 0..1 in the order of the tissues `names`."""
-    whole = shares.astype(np.float32) / 255
-    return np.stack([whole[..., [i for i, t in enumerate(TISSUES) if t == n]].sum(-1) for n in names], -1)
+def true_shares(labels: Sequence[NDArray[np.uint8]], side: int, names: Sequence[str]) -> NDArray[np.float32]:
+    """Label maps [N][px, px] → [N, side, side, K] 0..1: what a map of the tissues `names` should say."""
+    shares = cell_shares(torch.from_numpy(np.stack(labels)), side).numpy()
+    return np.stack([shares[..., [i for i, t in enumerate(TISSUES) if t == n]].sum(-1) for n in names], -1)
 
 
 def soft_dice(said: NDArray[np.float32], true: NDArray[np.float32]) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 
 from pathagent_finetune import captions as words
 from pathagent_finetune import slide_text
-from pathagent_finetune.encoder_aux import cell_shares, merged_shares, soft_dice
+from pathagent_finetune.encoder_aux import soft_dice, true_shares
 from pathagent_finetune.real_tiles import real_tiles
 from pathagent_finetune.tilestore import TileStore
 from pathagent_tools.core.protocols import SlideEncoder
@@ -166,7 +166,7 @@ def _retrieval(encoder: OpenClipEncoder, features: Any, test: TileStore) -> dict
 def _tissue_map(encoder: OpenClipEncoder, images: Any, test: TileStore) -> dict[str, Any]:
     """Per tissue: soft Dice of the map's cells, and the mapped area over the true one."""
     names, said = tissue_map.tissue_shares(encoder, images)
-    truth = merged_shares(cell_shares([test.label(i) for i in range(len(test))], said.shape[1]), names)
+    truth = true_shares([test.label(i) for i in range(len(test))], said.shape[1], names)
     table: dict[str, Any] = {"cell_um": test.images[0].shape[1] * encoder.tile_mpp / said.shape[1]}
     for k, name in enumerate(names):
         ours, true = said[..., k], truth[..., k]

@@ -45,13 +45,13 @@ def restain(tiles: Tensor, generator: torch.Generator) -> Tensor:
     """uint8 [N, H, W, 3] → float [N, 3, H, W] 0..255 in another stain and light.
 
     Colour changes as it does between laboratories: optical density through a 3 × 3 matrix near identity,
-    then another white point.
+    then another white point. Drawn by a generator of the CPU, wherever the tiles are.
     """
-    n = len(tiles)
+    n, on = len(tiles), tiles.device
     x = tiles.permute(0, 3, 1, 2).to(torch.float32)
     mix = torch.eye(3) + 0.04 * torch.randn(n, 3, 3, generator=generator)
     mix = mix * (1 + 0.04 * torch.randn(n, 1, 1, generator=generator))
     white = 1 + 0.02 * torch.randn(n, 3, 1, generator=generator)
     density = -torch.log((x + 1.0) / (WHITE + 1.0)).flatten(2)
-    light = torch.exp(-torch.bmm(mix, density)) * white
+    light = torch.exp(-torch.bmm(mix.to(on), density)) * white.to(on)
     return (light * (WHITE + 1.0) - 1.0).clamp(0.0, WHITE).view_as(x)

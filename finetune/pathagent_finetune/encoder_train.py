@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ import numpy as np
 
 from pathagent_finetune import captions as words
 from pathagent_finetune import encoder_model, tilestore
+from pathagent_finetune.draws import Draws, device_name, training_device
 from pathagent_finetune.encoder_eval import evaluate, zero_shot_accuracy
 from pathagent_finetune.encoder_recipe import EncoderRecipe, load_recipe
 from pathagent_finetune.loop import Metrics, Stage, claim, run
@@ -33,18 +35,26 @@ STAGE: Final = "stage-0"
 TOKENIZER_TEXTS: Final = 20_000
 
 
-def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles: Path | None = None) -> Path:
+def train(
+    recipe: str | Path,
+    out: Path,
+    *,
+    minutes: float | None = None,
+    tiles: Path | None = None,
+    device: str | None = None,
+) -> Path:
     """Train by a recipe into `out`; returns `out/model`, a folder that `load_encoder` opens.
 
     minutes: stop after so long (a later call resumes exactly there). tiles: where tiles are rendered and
-    kept, `out/tiles` by default. UserError where `out` holds the training of another recipe.
+    kept, `out/tiles` by default. device: see `training_device`. UserError where `out` holds the training of
+    another recipe.
     """
     from pathagent_finetune.encoder_card import finish
 
-    plan = load_recipe(recipe)
+    plan, on = load_recipe(recipe), training_device(device)
     claim(out, plan.model_dump(mode="json"))
     stores = tilestore.render_tiles(plan.tiles, tiles or out / "tiles", px=plan.tile_px, mpp=plan.mpp)
-    training = TrainingRun(plan, out, stores["train"], stores["validation"])
+    training = TrainingRun(plan, out, stores["train"], stores["validation"], on)
     if not training.go(None if minutes is None else time.monotonic() + 60 * minutes):
         log.warning("stopped at step %d: run the same command again to go on", training.stage.step)
         return out / "model"
@@ -52,19 +62,40 @@ def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles:
     return out / "model"
 
 
+@dataclass
+class Drawn:
+    """A step's tiles, turned about. tiles [B, px, px, 3], labels [B, px, px] uint8; tokens [B, context];
+    facts and numbers of each tile; true, unknown [B, B] bool: whether a caption fits a tile."""
+
+    tiles: torch.Tensor
+    labels: torch.Tensor
+    tokens: torch.Tensor
+    facts: words.TileFacts
+    numbers: torch.Tensor
+    true: torch.Tensor
+    unknown: torch.Tensor
+
+
 class TrainingRun:
     """Model, helper tasks and batches of one training run; `stage` says how far it has come."""
 
     def __init__(
-        self, plan: EncoderRecipe, out: Path, store: tilestore.TileStore, held: tilestore.TileStore
+        self,
+        plan: EncoderRecipe,
+        out: Path,
+        store: tilestore.TileStore,
+        held: tilestore.TileStore,
+        device: torch.device | None = None,
     ) -> None:
         import torch
 
-        from pathagent_finetune.encoder_aux import HelperTasks, cell_shares, nuclear_numbers, stage_shapes
+        from pathagent_finetune.encoder_aux import HelperTasks, nuclear_numbers, stage_shapes
 
         torch.set_num_threads(plan.threads)
+        torch.set_float32_matmul_precision("high")
         torch.manual_seed(plan.seed)
         self.plan, self.out, self.store, self.held = plan, out, store, held
+        self.device = device or torch.device("cpu")
         self.findings = [store.findings(i) for i in range(len(store))]
         self.fractions = [t["fractions"] for t in store.truth]
         self.facts = words.facts_of(self.findings, self.fractions)
@@ -79,16 +110,17 @@ class TrainingRun:
         shapes = stage_shapes(trunk, plan.tile_px)
         self.helpers = HelperTasks(plan.shape.dim, tuple(channels for channels, _ in shapes))
         self.helpers.watch(trunk)
-        labels = [store.label(i) for i in range(len(store))]
-        self.cells = [cell_shares(labels, side) for _, side in shapes]
+        self.sides = [side for _, side in shapes]
         self.numbers = nuclear_numbers(store)
+        self.model.to(self.device)
+        self.helpers.to(self.device)
+        self.draws = Draws(self.draw, self.device)
         self.stage = Stage(
             folder=out / STAGE,
             modules={"model": self.model.train(), "helpers": self.helpers},
             loss=self.loss,
             evaluate=self.score,
             keep_best=lambda metrics: None,  # what ships is the last: by then the rate has come down
-            filters=True,
         )
 
     def go(self, until: float | None = None) -> bool:
@@ -99,7 +131,8 @@ class TrainingRun:
         """Export, open as a user would, and name the tiles of validation (scanners of training) by words."""
         self.export(self.out / "model")
         encoder = load_encoder(f"local-dir:{self.out / 'model'}", mpp=self.plan.mpp)
-        return {"score": zero_shot_accuracy(encoder, self.held)}
+        score = zero_shot_accuracy(encoder, self.held)
+        return {"score": score, "device": device_name(self.device)}
 
     def export(self, folder: Path) -> None:
         """Write the model folder: configuration, tokenizer, fp16 weights; of the helpers, the tissue map."""
@@ -115,11 +148,11 @@ class TrainingRun:
         order = np.random.default_rng([self.plan.seed, epoch]).permutation(len(self.store))
         return np.sort(order[inside * self.plan.batch : (inside + 1) * self.plan.batch])
 
-    def loss(self, step: int) -> tuple[torch.Tensor, Metrics]:
-        """The weighted loss of one batch and its parts; everything random is drawn from (seed, step)."""
+    def draw(self, step: int) -> Drawn:
+        """What a step trains on; everything random is drawn from (seed, step)."""
         import torch
 
-        from pathagent_finetune.encoder_loss import contrastive_loss, draw_turns, orient, restain
+        from pathagent_finetune.encoder_loss import draw_turns, orient
 
         generator = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + step)
         rng = Random(f"{self.plan.seed}:{step}")
@@ -129,13 +162,37 @@ class TrainingRun:
         true, unknown = (torch.from_numpy(m) for m in words.fits(facts, captions))
         true.fill_diagonal_(True)
         turns = draw_turns(len(index), generator)
-        tiles = orient(torch.from_numpy(np.stack([self.store.image(int(i)) for i in index])), *turns)
-        cells = [orient(torch.from_numpy(c[index]), *turns).to(torch.float32) / 255 for c in self.cells]
-        embedded = self.model.encode_image(self._pixels(restain(tiles, generator)))
-        texts = self.model.encode_text(self._tokens([words.disturbed(c.text, rng) for c in captions]))
+        tiles = torch.from_numpy(np.stack([self.store.image(int(i)) for i in index]))
+        labels = torch.from_numpy(np.stack([self.store.label(int(i)) for i in index]))
+        return Drawn(
+            tiles=orient(tiles, *turns),
+            labels=orient(labels[..., None], *turns)[..., 0],
+            tokens=self._tokens([words.disturbed(c.text, rng) for c in captions]),
+            facts=facts,
+            numbers=torch.from_numpy(self.numbers[index]),
+            true=true,
+            unknown=unknown,
+        )
+
+    def loss(self, step: int) -> tuple[torch.Tensor, Metrics]:
+        """The weighted loss of one batch and its parts."""
+        import torch
+
+        from pathagent_finetune.encoder_aux import cell_shares
+        from pathagent_finetune.encoder_loss import contrastive_loss, restain
+
+        drawn, on = self.draws(step), self.device
+        generator = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + step)
+        labels = drawn.labels.to(on)
+        cells = [cell_shares(labels, side) for side in self.sides]
+        pixels = self._pixels(restain(drawn.tiles.to(on), generator))
+        with torch.autocast(on.type, torch.bfloat16, enabled=on.type == "cuda"):
+            embedded = self.model.encode_image(pixels).float()
+            texts = self.model.encode_text(drawn.tokens.to(on)).float()
         scale = self.model.logit_scale.exp().clamp(max=100.0)
+        true, unknown = drawn.true.to(on), drawn.unknown.to(on)
         losses = {"match": contrastive_loss(embedded, texts, scale, true, unknown)}
-        losses |= self.helpers(embedded, facts, torch.from_numpy(self.numbers[index]), cells)
+        losses |= self.helpers(embedded, drawn.facts, drawn.numbers.to(on), cells)
         weights = {"match": 1.0} | dict(self.plan.helper_weights)
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         return total, {name: loss.detach() for name, loss in losses.items()} | {"scale": scale.detach()}
@@ -144,7 +201,8 @@ class TrainingRun:
         """[N, 3, H, W] 0..255 as the tower takes them."""
         import torch
 
-        scaled = (tiles / 255 - _channels(self.mean)) / _channels(self.std)
+        mean, std = (_channels(v).to(tiles.device) for v in (self.mean, self.std))
+        scaled = (tiles / 255 - mean) / std
         return scaled.contiguous(memory_format=torch.channels_last)  # type: ignore[no-any-return]
 
     def _tokens(self, texts: list[str]) -> Any:

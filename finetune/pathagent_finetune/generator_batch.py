@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from pathagent_finetune.generator_store import CHANGED, MEMBRANES, NUCLEI, FieldStore
 from pathagent_tools.core.vocabulary import SLOTS
-from pathagent_tools.generators.conditions import REFERENCE_KINDS, WORD_SLOTS, ReferenceKind, stain_code
+from pathagent_tools.generators.conditions import REFERENCE_KINDS, WORD_SLOTS, ReferenceKind
 from pathagent_tools.generators.network import (
     FOLD,
     FOLDED,
@@ -43,7 +43,7 @@ class FieldBatches:
 
     def __init__(self, store: FieldStore, net: Generator) -> None:
         self.store, self.normalise = store, net.normalise
-        self.codes = [stain_code(store.get("images", i)) for i in range(len(store))]
+        self.codes = [row["stain"] for row in store.truth]
 
     def draw(self, indices: NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, Batch]:
         """Fields of these indices, each turned about and with conditions drawn by `rng`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from pathagent_finetune.generator_eval import evaluate
 from pathagent_finetune.generator_recipe import GeneratorRecipe
 from pathagent_finetune.generator_store import MEMBRANES, NUCLEI, FieldStore
+from pathagent_finetune.loop import evaluations
 from pathagent_tools.core.card import CARD_NAME, ModelCard, hash_files
 from pathagent_tools.core.vocabulary import SLOTS
 from pathagent_tools.generators.embedded_generator import EmbeddedGenerator
@@ -25,7 +25,6 @@ IMAGES: Final = 64
 """Images of the largest table."""
 LAYOUTS: Final = 640
 """Layouts that ship beside the weights."""
-LOG: Final = "log.jsonl"
 
 
 def finish(
@@ -58,7 +57,7 @@ def library_of(store: FieldStore) -> LayoutLibrary:
     groups: dict[tuple[str, ...], list[int]] = {}
     for i, row in enumerate(store.truth):
         found = row["findings"]
-        if found["artifact"] == "none" and found["tissue"] != "background":
+        if found["artifact"] == "none":
             key = tuple(found[s] for s in ("tissue", "architecture", "nuclear_grade", "mitoses"))
             groups.setdefault(key, []).append(i)
     turns = [i for members in zip_longest(*groups.values()) for i in members if i is not None]
@@ -103,7 +102,7 @@ def _card(
             "recipe": plan.model_dump(),
             "phantom_version": PHANTOM_VERSION,
             "fields": {name: {"n": len(store), "digest": store.digest} for name, store in stores.items()},
-            "training": _training(folder.parent),
+            "training": evaluations(folder.parent),
             "real_tissue": "none",
         },
         licence_weights="Apache-2.0",
@@ -117,14 +116,3 @@ def _card(
             "never training data for a clinical model, never for diagnosis or for patient care."
         ),
     )
-
-
-def _training(out: Path) -> list[dict[str, Any]]:
-    """The last evaluation of each stage: steps, seconds, losses."""
-    found = []
-    for log in sorted(out.glob(f"stage-*/{LOG}")):
-        rows = [json.loads(line) for line in log.read_text().splitlines()]
-        judged = [row for row in rows if row.get("event") == "evaluation"]
-        if judged:
-            found.append({"stage": log.parent.name, **judged[-1]})
-    return found

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pathagent_finetune.encoder_aux import cell_shares, merged_shares, soft_dice
+from pathagent_finetune.encoder_aux import soft_dice, true_shares
 from pathagent_finetune.generator_features import COMPONENTS, axes_of, features_of
 from pathagent_finetune.generator_store import MEMBRANES, NUCLEI, FieldStore
 from pathagent_tools.core.protocols import Image
@@ -155,7 +155,7 @@ def _tissue_dice(
 ) -> dict[str, float]:
     """Per tissue of the layouts, and their mean: soft Dice of the encoder's tissue map, cells of 16 µm."""
     names, said = tissue_shares(studio.encoder, np.stack(images))
-    true = merged_shares(cell_shares(labels, said.shape[1]), names)
+    true = true_shares(labels, said.shape[1], names)
     there = [k for k in range(len(names)) if true[..., k].sum() > 0]
     dice = {names[k]: round(soft_dice(said[..., k], true[..., k]), 3) for k in there}
     return {"mean": round(float(np.mean(list(dice.values()))), 3), **dice}

@@ -8,7 +8,6 @@ uint8 (bits `NUCLEI`, `MEMBRANES`, `CHANGED`), `fibres` [n, px/4, px/4] uint8 (0
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 from dataclasses import dataclass
@@ -65,6 +64,7 @@ def field_mpp(seed: int) -> float:
 
 
 def _render_shard(shard: int, *, folder: Path, first_seed: int, px: int, split: Split) -> None:
+    from pathagent_tools.generators.conditions import stain_code
     from pathagent_tools.phantom.field import sample_field
 
     final = folder / f"shard-{shard:04d}"
@@ -97,6 +97,7 @@ def _render_shard(shard: int, *, folder: Path, first_seed: int, px: int, split: 
                 "mitoses": sample.mitoses,
                 "mpp": mpp,
                 "scanner": sample.scanner,
+                "stain": stain_code(sample.image),
             }
             out.write(json.dumps(row) + "\n")
     for name, array in arrays.items():
@@ -107,16 +108,10 @@ def _render_shard(shard: int, *, folder: Path, first_seed: int, px: int, split: 
         shutil.rmtree(part)
 
 
-def build(folder: Path, tiles: TileSet, *, px: int, split: Split = "train", workers: int = 1) -> FieldStore:
-    """Render `tiles.count` fields (rounded up to whole shards) into `folder` and open the store."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shards = range(-(-tiles.count // SHARD))
+def shards_of(folder: Path, tiles: TileSet, *, px: int, split: Split) -> list[partial[None]]:
+    """What renders `tiles.count` fields (rounded up to whole shards) into `folder`, a job a shard."""
     render = partial(_render_shard, folder=folder, first_seed=tiles.first_seed, px=px, split=split)
-    # another process, because numba's threads would slow torch's down in this one
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for _ in pool.imap_unordered(render, shards):
-            pass
-    return open_store(folder)
+    return [partial(render, shard) for shard in range(-(-tiles.count // SHARD))]
 
 
 def open_store(folder: Path) -> FieldStore:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +19,11 @@ import torch
 from torch import Tensor
 
 from pathagent_finetune import generator_store
+from pathagent_finetune.draws import Draws, device_name, training_device
 from pathagent_finetune.generator_batch import FieldBatches
 from pathagent_finetune.generator_recipe import GeneratorRecipe, load_recipe
 from pathagent_finetune.loop import Metrics, Stage, claim, run
+from pathagent_finetune.tilestore import Split, in_processes
 from pathagent_tools.generators.network import Batch, Generator
 from pathagent_tools.generators.weights import load_network, save_network
 
@@ -30,18 +33,25 @@ VALIDATION_FIELDS: Final = 128
 STAGE_NAME: Final = "stage-{:d}"
 
 
-def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles: Path | None = None) -> Path:
+def train(
+    recipe: str | Path,
+    out: Path,
+    *,
+    minutes: float | None = None,
+    tiles: Path | None = None,
+    device: str | None = None,
+) -> Path:
     """Train by a recipe into `out`; returns `out/model`, a folder that `load_generator` opens.
 
     minutes: stop after so long; a later call goes on. tiles: where fields are rendered and kept,
-    `out/fields` by default. UserError where `out` belongs to another recipe.
+    `out/fields` by default. device: see `training_device`. UserError where `out` belongs to another recipe.
     """
-    plan = load_recipe(recipe)
+    plan, on = load_recipe(recipe), training_device(device)
     claim(out, plan.model_dump(mode="json", exclude={"stages"}))  # more stages may be added later
     stores = render_fields(plan, tiles or out / "fields")
     until = None if minutes is None else time.monotonic() + 60 * minutes
     for number in range(len(plan.stages)):
-        if not train_stage(plan, number, out, stores, until=until):
+        if not train_stage(plan, number, out, stores, on, until=until):
             log.warning("stopped in stage %d: run the same command again to go on", number)
             return out / "model"
     from pathagent_finetune.generator_card import finish
@@ -53,12 +63,12 @@ def train(recipe: str | Path, out: Path, *, minutes: float | None = None, tiles:
 def render_fields(plan: GeneratorRecipe, folder: Path) -> dict[str, generator_store.FieldStore]:
     """The three stores, rendered where they are not whole yet; test fields come from other worlds."""
     sets = {"train": plan.fields.train, "validation": plan.fields.validation, "test": plan.fields.test}
-    return {
-        name: generator_store.build(
-            folder / name, tiles, px=plan.px, split="test" if name == "test" else "train"
-        )
-        for name, tiles in sets.items()
-    }
+    jobs: list[Callable[[], None]] = []
+    for name, tiles in sets.items():
+        split: Split = "test" if name == "test" else "train"
+        jobs += generator_store.shards_of(folder / name, tiles, px=plan.px, split=split)
+    in_processes(jobs)
+    return {name: generator_store.open_store(folder / name) for name in sets}
 
 
 def train_stage(
@@ -66,15 +76,17 @@ def train_stage(
     number: int,
     out: Path,
     stores: dict[str, generator_store.FieldStore],
+    device: torch.device,
     *,
     until: float | None = None,
 ) -> bool:
     """One stage, from the best weights of the one before. False where the clock passed `until` first."""
     torch.set_num_threads(plan.threads)
+    torch.set_float32_matmul_precision("high")
     torch.manual_seed(plan.seed)
-    net = _network(plan, number, out, stores["train"])
+    net = _network(plan, number, out, stores["train"]).to(device)
     average = copy.deepcopy(net).requires_grad_(requires_grad=False)
-    work = _Work(plan, number, net, average, stores)
+    work = _Work(plan, number, net, average, stores, device)
     stage = Stage(
         folder=out / STAGE_NAME.format(number),
         modules={"net": net, "average": average},
@@ -105,30 +117,37 @@ class _Work:
         net: Generator,
         average: Generator,
         stores: dict[str, generator_store.FieldStore],
+        device: torch.device,
     ) -> None:
-        self.plan, self.number, self.net, self.average = plan, number, net, average
+        self.plan, self.number, self.net, self.average, self.device = plan, number, net, average, device
         self.batches = FieldBatches(stores["train"], net)
+        self.draws = Draws(self.draw, device)
         held = FieldBatches(stores["validation"], net)
         rng = np.random.default_rng(plan.seed)
         chosen = np.linspace(0, len(stores["validation"]) - 1, VALIDATION_FIELDS).astype(np.int64)
         self.held = [held.draw(chosen[i : i + plan.batch], rng) for i in range(0, len(chosen), plan.batch)]
 
-    def loss(self, step: int) -> tuple[Tensor, Metrics]:
-        """The loss of one batch, drawn from (seed, stage, step); the average follows the last step."""
-        self._follow(step)
-        seed = [self.plan.seed, self.number, step]
-        rng = np.random.default_rng(seed)
+    def draw(self, step: int) -> tuple[Tensor, Tensor, Batch]:
+        """(clean images, times, conditions) of a step, drawn from (seed, stage, step)."""
+        rng = np.random.default_rng([self.plan.seed, self.number, step])
         clean, batch = self.batches.draw(rng.integers(len(self.batches.store), size=self.plan.batch), rng)
         t = torch.from_numpy(rng.normal(0.0, 1.2, len(clean))).float().sigmoid().clamp(0.001, 0.985)
-        noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
-        loss = flow_loss(self.net, clean, batch, t, noise).mean()
+        return clean, t, batch
+
+    def loss(self, step: int) -> tuple[Tensor, Metrics]:
+        """The loss of one batch; the average follows the last step."""
+        self._follow(step)
+        clean, t, batch = self.draws(step)
+        on = self.device
+        generator = torch.Generator(on).manual_seed(1_000_003 * self.plan.seed + 100_003 * self.number + step)
+        noise = torch.randn(clean.shape, generator=generator, device=on)
+        loss = flow_loss(self.net, clean.to(on), batch.to(on), t.to(on), noise).mean()
         return loss, {"loss": loss.detach()}
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:
         keep = min(self.plan.ema, (1 + step) / (10 + step))
-        for mean, new in zip(self.average.parameters(), self.net.parameters(), strict=True):
-            mean.lerp_(new, 1 - keep)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - keep)
 
     @torch.inference_mode()
     def evaluate(self) -> Metrics:
@@ -136,10 +155,11 @@ class _Work:
         generator = torch.Generator().manual_seed(self.plan.seed)
         free: list[float] = []
         led: list[float] = []
+        on = self.device
         for clean, batch in self.held:
             t = (torch.arange(len(clean)) + 0.5) / len(clean) * 0.97
             noise = torch.randn(clean.shape, generator=generator)
-            losses = flow_loss(self.average, clean, batch, t, noise)
+            losses = flow_loss(self.average, clean.to(on), batch.to(on), t.to(on), noise.to(on))
             for value, kind in zip(losses.tolist(), batch.kind.tolist(), strict=True):
                 (led if kind else free).append(value)
         mean = float(np.mean(free + led))
@@ -147,6 +167,7 @@ class _Work:
             "score": -mean,
             "free": round(float(np.mean(free)), 4),
             "referenced": round(float(np.mean(led)), 4),
+            "device": device_name(on),
         }
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Metrics = dict[str, Any]
+LOG: Final = "log.jsonl"
 
 
 class Budget(Frozen):
@@ -179,9 +180,19 @@ def _load(stage: Stage, optim: list[torch.optim.Optimizer]) -> None:
 
 
 def _write_log(stage: Stage, row: Metrics) -> None:
-    with (stage.folder / "log.jsonl").open("a") as out:
+    with (stage.folder / LOG).open("a") as out:
         out.write(json.dumps({"step": stage.step, "seconds": round(stage.seconds, 1)} | row) + "\n")
     log.info("step %d %.0f s %s", stage.step, stage.seconds, row)
+
+
+def evaluations(out: Path) -> list[Metrics]:
+    """The last evaluation of each stage of a training, with its step and seconds: for the model's card."""
+    found = []
+    for path in sorted(out.glob(f"stage-*/{LOG}")):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        judged = [row for row in rows if row.get("event") == "evaluation"]
+        found += [{"stage": path.parent.name, **row} for row in judged[-1:]]
+    return found
 
 
 def _evaluate(stage: Stage) -> None:

@@ -12,7 +12,8 @@ import json
 import multiprocessing
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +60,16 @@ class TileStore:
 
     def __len__(self) -> int:
         return len(self.truth)
+
+    def first(self, n: int) -> TileStore:
+        """The first `n` tiles, rounded up to whole shards."""
+        shards = -(-n // SHARD)
+        return replace(
+            self,
+            images=self.images[:shards],
+            labels=self.labels[:shards],
+            truth=self.truth[: shards * SHARD],
+        )
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """[px, px, 3] uint8 RGB."""
@@ -128,36 +139,39 @@ def _render_shard(shard: int, *, folder: Path, first_seed: int, px: int, mpp: fl
         shutil.rmtree(part)
 
 
-def build(
-    folder: Path, n: int, *, first_seed: int, px: int, mpp: float, split: Split = "train", workers: int = 2
-) -> TileStore:
-    """Render `n` tiles (rounded up to whole shards) of seeds `first_seed …` and open the store."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shards = -(-n // SHARD)
-    render = partial(_render_shard, folder=folder, first_seed=first_seed, px=px, mpp=mpp, split=split)
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for _ in pool.imap_unordered(render, range(shards)):
-            pass
-    return open_store(folder)
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def in_processes(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run all jobs in other processes: numba's threads would slow torch's down in this one."""
+    with multiprocessing.get_context("spawn").Pool(min(len(jobs), cores())) as pool:
+        for running in [pool.apply_async(job) for job in jobs]:
+            running.get()
 
 
 def render_tiles(sets: TileSets, folder: Path, *, px: int, mpp: float) -> dict[str, TileStore]:
-    """Render the three tile sets under `folder`, or open them where they are whole.
+    """Render the three tile sets under `folder` (whole shards), or open them where they are whole.
 
     Test tiles come from other worlds and half of them from held-out scanners; nothing else sees those.
     """
     wanted = {"train": sets.train, "validation": sets.validation, "test": sets.test}
-    return {
-        name: build(
-            folder / name,
-            tiles.count,
+    jobs = [
+        partial(
+            _render_shard,
+            shard,
+            folder=folder / name,
             first_seed=tiles.first_seed,
             px=px,
             mpp=mpp,
             split="test" if name == "test" else "train",
         )
         for name, tiles in wanted.items()
-    }
+        for shard in range(-(-tiles.count // SHARD))
+    ]
+    in_processes(jobs)
+    return {name: open_store(folder / name) for name in wanted}
 
 
 def open_store(folder: Path) -> TileStore:

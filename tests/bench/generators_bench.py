@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from pathagent_finetune.generator_eval import seconds_and_memory
-from pathagent_finetune.generator_store import build
+from pathagent_finetune.generator_store import open_store, shards_of
 from pathagent_finetune.real_tiles import real_tiles
-from pathagent_finetune.tilestore import TileSet
+from pathagent_finetune.tilestore import TileSet, in_processes
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.generators.marking import watermark
 from pathagent_tools.generators.marking.band import has_band, with_band
@@ -72,7 +72,9 @@ def main() -> None:
     if given.only != "marks":
         with tempfile.TemporaryDirectory() as scratch:
             folder = given.fields or Path(scratch)
-            test = build(folder, TileSet(count=400, first_seed=8_000_000), px=128, split="test")
+            fields = TileSet(count=400, first_seed=8_000_000)
+            in_processes(shards_of(folder, fields, px=128, split="test"))
+            test = open_store(folder)
             for row in seconds_and_memory(Studio(load_generator(given.generator)), test, STEPS, given.n):
                 print(json.dumps(row), flush=True)
     if given.only != "steps":

@@ -18,6 +18,8 @@ from pathagent_tools.core.errors import UserError
 from pathagent_tools.generators.network import Generator, Shape
 from pathagent_tools.generators.weights import load_network
 
+CPU = torch.device("cpu")
+
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, generator_store.FieldStore]:
@@ -59,9 +61,9 @@ def test_a_stored_field_has_its_layers(stores: dict[str, generator_store.FieldSt
 def test_a_run_that_stops_goes_on_to_the_same_weights(
     stores: dict[str, generator_store.FieldStore], tmp_path: Path
 ) -> None:
-    assert train_stage(tiny(4), 0, tmp_path / "whole", stores)
-    assert not train_stage(tiny(4), 0, tmp_path / "parts", stores, until=0.0)
-    assert train_stage(tiny(4), 0, tmp_path / "parts", stores)
+    assert train_stage(tiny(4), 0, tmp_path / "whole", stores, CPU)
+    assert not train_stage(tiny(4), 0, tmp_path / "parts", stores, CPU, until=0.0)
+    assert train_stage(tiny(4), 0, tmp_path / "parts", stores, CPU)
     whole, parts = (load_network(tmp_path / name / "model").state_dict() for name in ("whole", "parts"))
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
