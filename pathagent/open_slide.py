@@ -55,7 +55,7 @@ class OpenSlide:
         """Stain vectors of the slide."""
         from pathagent_tools.measure import estimate_stain
 
-        return self._once("estimate_stain", lambda: estimate_stain(self.slide))
+        return self._once("estimate_stain", lambda: estimate_stain(self.slide, tissue=self.tissue))
 
     @property
     def features(self) -> TileFeatures:

@@ -50,6 +50,7 @@ class Resources:
     def __post_init__(self) -> None:
         self._open: dict[str, OpenSlide] = {}
         self._lock = threading.RLock()
+        self.first_look = threading.Lock()
         self._started, self._seconds_before = time.monotonic(), 0.0
 
     @cached_property
@@ -77,7 +78,7 @@ class Resources:
             return None
         from pathagent_tools.measure.mitoses import MitosisDetector
 
-        return MitosisDetector.load(MitosisDetector.folder_of(self.profile.mitoses))
+        return MitosisDetector.shared(MitosisDetector.folder_of(self.profile.mitoses))
 
     @cached_property
     def lymphocyte_counter(self) -> LymphocyteCounter | None:
@@ -86,7 +87,7 @@ class Resources:
             return None
         from pathagent_tools.measure.lymphocytes import LymphocyteCounter
 
-        return LymphocyteCounter.load(LymphocyteCounter.folder_of(self.profile.lymphocytes))
+        return LymphocyteCounter.shared(LymphocyteCounter.folder_of(self.profile.lymphocytes))
 
     @cached_property
     def studio(self) -> Studio:

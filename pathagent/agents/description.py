@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -16,25 +17,36 @@ from pathagent_tools.core.records import Evidence, Findings, MadeBy, Measurement
 from pathagent_tools.core.vocabulary import SLOTS
 from pathagent_tools.vlm import roles
 
+FIRST: Final = "E1"
+"""Who waits sees this look first: no other is measured beside it, which would take its processor."""
+
+Seen = list[tuple[Look, Image, tuple[Measurement, ...]]]
+
 
 def description(resources: Resources, order: LookOrder) -> dict[str, Any]:
     """Read the pixels, measure them, let the model describe them where it may; an Evidence for each look."""
     looks = order["looks"]
-    pixels = [resources.slide(look.region.slide).read(look.region) for look in looks]
-    measured = [_measured(resources, look) for look in looks]
+    with resources.first_look:
+        seen = _seen(resources, looks) if looks[0].id == FIRST else []
+    seen = seen or _seen(resources, looks)
     asked = [
         (f"describe {look.id}", roles.describe(image, field_um=_field_um(resources, look), measurements=m))
-        for look, image, m in zip(looks, pixels, measured, strict=True)
+        for look, image, m in seen
         if look.reading == "read"
     ]
     calls = {call.key: call for call in resources.ask_all(asked)}
     evidence = {}
-    for look, image, m in zip(looks, pixels, measured, strict=True):
+    for look, image, m in seen:
         found = _evidence(look, image, m, calls.get(f"describe {look.id}"))
         evidence[look.id] = found
         reason = f"{look.chosen_by}: {look.reason}"
         resources.events.emit(Looked(id=look.id, region=look.region, line=found.line(), reason=reason))
     return {"evidence": evidence, "calls": list(calls.values())}
+
+
+def _seen(resources: Resources, looks: Sequence[Look]) -> Seen:
+    pixels = [resources.slide(look.region.slide).read(look.region) for look in looks]
+    return [(look, image, _measured(resources, look)) for look, image in zip(looks, pixels, strict=True)]
 
 
 def _evidence(

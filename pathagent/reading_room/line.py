@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pathagent.reading_room.disk import is_full
+from pathagent.reading_room.memory import give_back
 from pathagent.reading_room.tables import EventRow, RunRow
 from pathagent_tools.core.errors import ModelUnavailableError, PathAgentError
 
@@ -87,6 +88,7 @@ class Line:
                 self._wake.wait(_IDLE_S)
             else:
                 self._one(run_id)
+                give_back()
 
     def _load_models(self) -> None:
         """Before anybody asks. What stands against it is said to the first who does."""

@@ -56,6 +56,7 @@ class Models:
         from pathagent_tools.encoders.tissue_map import read_field
         from pathagent_tools.measure import estimate_stain, measure_region
         from pathagent_tools.vlm import roles
+        from pathagent_tools.vlm.weights import cell_folders
 
         side, px = vlm.tile_px, max(2 * vlm.tile_px, encoder.tile_px)
         field = np.random.default_rng(0).integers(120, 250, (px, px, 3), np.uint8)
@@ -63,6 +64,8 @@ class Models:
         tile = field[: encoder.tile_px, : encoder.tile_px]
         hints(encoder.encode_tiles(tile[None]), encoder)
         read_field(encoder, field[:side, :side])
+        for kind, folder in cell_folders(self.profile):
+            kind.shared(folder).logits(field[None])
         vlm.generate([roles.describe(field[:side, :side], field_um=side * vlm.tile_mpp)])
 
     def encoder(self) -> SlideEncoder:

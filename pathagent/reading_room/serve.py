@@ -9,7 +9,7 @@ from types import FrameType
 import uvicorn
 
 from pathagent.reading_room.app import make_app
-from pathagent.reading_room.memory import give_back_large_blocks
+from pathagent.reading_room.memory import keep_freed_blocks
 from pathagent.reading_room.models import Models
 from pathagent.reading_room.room import Room
 from pathagent.reading_room.settings import RoomSettings
@@ -37,7 +37,7 @@ def serve_room(settings: RoomSettings, *, say: Say, emit: Say, models: Models | 
 
     Raises UserError where the port is taken, or where another machine could reach a server without users.
     """
-    give_back_large_blocks()
+    keep_freed_blocks()
     room = Room(settings, models)
     with room.database.reading() as session:
         known = has_users(session)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pathagent_tools.core.card import ModelCard
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.measure.cell_model import CONFIG, WEIGHTS
 from pathagent_tools.measure.mitoses import MitosisDetector, amount, peaks
@@ -67,6 +68,17 @@ def test_a_folder_without_weights_or_with_others_is_named(tmp_path: Path) -> Non
     (tmp_path / "own" / WEIGHTS).write_bytes(b"cut off")
     with pytest.raises(UserError, match="is no mitosis detector that can be loaded"):
         MitosisDetector.load(tmp_path / "own")
+
+
+def test_a_shared_detector_is_loaded_again_only_where_its_card_has_changed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="pathagent finetune mitoses"):
+        MitosisDetector.shared(tmp_path)
+    own = shutil.copytree(MitosisDetector.embedded, tmp_path / "own")
+    first = MitosisDetector.shared(own)
+    assert MitosisDetector.shared(own) is first
+    card = ModelCard.load(own)
+    card.model_copy(update={"id": "other"}).save(own)
+    assert MitosisDetector.shared(own).id == "other"
 
 
 def test_neighbouring_cells_of_one_figure_count_once() -> None:

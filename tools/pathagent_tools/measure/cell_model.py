@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from pathagent_tools.core.card import ModelCard
+from pathagent_tools.core.card import CARD_NAME, ModelCard
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.files import write_text_atomic
 from pathagent_tools.core.geometry import Frozen
@@ -26,6 +26,8 @@ WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.json"
 LEAST_PX: Final = 32
 Floats = NDArray[np.float32]
+_SHARED: Final[dict[tuple[type, Path], tuple[bytes, Any]]] = {}
+"""Kind and folder of a model → its card, and the model."""
 
 
 class CellConfig(Frozen):
@@ -80,6 +82,19 @@ class CellModel:
             raise UserError(f"{folder} is no {cls.what} that can be loaded: {said}") from error
         card = ModelCard.load(folder)
         return cls(net, config, id=card.id, revision=card.digest)
+
+    @classmethod
+    def shared(cls, folder: Path) -> Self:
+        """The model of a folder, loaded once in this process and again where its card has changed.
+
+        UserError as `load`.
+        """
+        card = (folder / CARD_NAME).read_bytes() if (folder / CARD_NAME).is_file() else b""
+        kept = _SHARED.get((cls, folder))
+        if kept is None or kept[0] != card:
+            kept = _SHARED[cls, folder] = card, cls.load(folder)
+        found: Self = kept[1]
+        return found
 
     @classmethod
     def save(cls, net: Any, config: CellConfig, folder: Path) -> None:
