@@ -20,7 +20,7 @@ from pathagent_tools.measure.lymphocytes import DENSITY, Density
 MAX_CITES: Final = 4
 NORMAL: Final = "no significant abnormality"
 INFLAMED: Final = "chronic inflammation"
-INFLAMED_FROM_PER_MM2: Final = 690.0
+INFLAMED_FROM_PER_MM2: Final = 750.0
 """From so many lymphocytes per mm² of all its tissue on, a phantom without another lesion is inflamed."""
 
 

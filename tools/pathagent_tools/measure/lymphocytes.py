@@ -20,7 +20,7 @@ from pathagent_tools.slides.slide import Slide
 DENSITY: Final = "lymphocytes_per_mm2"
 LEAST_TISSUE: Final = 0.15
 """A field counts as at least so much tissue."""
-MOST_TILES: Final = 32
+MOST_TILES: Final = 96
 """Tiles that are counted of a lesion, or of a slide."""
 MARGIN_PX: Final = 32
 """Read around a tile, so that its border is counted like its middle."""
