@@ -209,8 +209,8 @@ def _searching(looked: Sequence[Evidence]) -> bool:
 
 
 def quota_size(count: int, *, searching: bool) -> int:
-    """How many looks of a round are code's: two thirds in a search, else half, rounded up."""
-    return -(-2 * count // 3) if searching else -(-count // 2)
+    """How many looks of a round are code's: five of six in a search, else half, rounded up."""
+    return -(-5 * count // 6) if searching else -(-count // 2)
 
 
 def _names_tissue(goal: str, hints: Sequence[str]) -> bool:
