@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pathagent_finetune.encoder_card import DATA_VARIABLE
 from pathagent_finetune.generator_eval import evaluate
 from pathagent_finetune.generator_recipe import GeneratorRecipe
 from pathagent_finetune.generator_store import MEMBRANES, NUCLEI, FieldStore
@@ -37,7 +39,8 @@ def finish(
 ) -> ModelCard:
     """Write thumbnails and `card.json` into `folder`, with scores measured on the test fields.
 
-    parts: tables to measure now; those of an earlier card of the same weights are kept.
+    parts: tables to measure now; those of an earlier card of the same weights are kept. Repairs of real
+    tissue are measured where `PATHAGENT_TEST_DATA` names the shared data folder.
     """
     train = stores["train"]
     np.save(folder / THUMBNAILS, thumbnails([train.get("images", i) for i in range(len(train))]))
@@ -46,7 +49,9 @@ def finish(
     before = _earlier(folder, files)
     _card(plan, folder, stores, files, before).save(folder)
     studio = Studio(EmbeddedGenerator(folder), sampling=Sampling())
-    scores = before | evaluate(studio, train, stores["test"], n=n, parts=parts)
+    variable = os.environ.get(DATA_VARIABLE)
+    data = Path(variable) if variable else None
+    scores = before | evaluate(studio, train, stores["test"], n=n, parts=parts, data=data)
     card = _card(plan, folder, stores, files, scores)
     card.save(folder)
     return card

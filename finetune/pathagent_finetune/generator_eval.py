@@ -8,7 +8,10 @@ features and are named so; with few images they only rank.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice, zip_longest
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +23,7 @@ from pathagent_finetune.generator_store import MEMBRANES, NUCLEI, FieldStore
 from pathagent_tools.core.protocols import Image
 from pathagent_tools.encoders.tissue_map import tissue_shares
 from pathagent_tools.generators.conditions import WORD_SLOTS, Conditions, Layout, stain_code
+from pathagent_tools.generators.library import COMPOSING
 from pathagent_tools.generators.read_back import SHOWS, nuclear_numbers, read_back
 from pathagent_tools.generators.sampling import Sampling
 from pathagent_tools.generators.studio import Studio
@@ -27,22 +31,55 @@ from pathagent_tools.measure.image_scores import frechet, kid, ks, wasserstein
 
 FRECHET: Final = f"Fréchet on {COMPONENTS} components"
 BLUR_PX: Final = 2.5
-DIAL_LEVELS: Final = {"density": (500, 2000, 4000, 6500, 9000), "size": (30, 42, 55, 72, 95)}
+COVER: Final = (200, 190, 200)
+"""Colour that hides real tissue, to be repaired."""
+DIAL_LEVELS: Final = {
+    "density": (500, 2000, 4000, 6500, 9000),
+    "size": (30, 42, 55, 72, 95),
+    "pleomorphism": (0.12, 0.17, 0.24, 0.33, 0.45),
+}
+Words = dict[str, str]
+_LESIONS: Final[tuple[Words, ...]] = tuple(
+    {"tissue": tissue, "architecture": architecture}
+    for tissue, architecture in SHOWS.values()
+    if tissue in ("invasive tumour", "dysplastic epithelium", "benign epithelium")
+)
+_NORMAL: Final[Words] = {"tissue": "benign epithelium", "architecture": "regular glands"}
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """A counterfactual of the field `index`."""
+
+    index: int
+    image: Image
+    moved: bool
+    area: float
 
 
 def evaluate(
-    studio: Studio, train: FieldStore, test: FieldStore, *, n: int, parts: Sequence[str] = ()
+    studio: Studio,
+    train: FieldStore,
+    test: FieldStore,
+    *,
+    n: int,
+    parts: Sequence[str] = (),
+    data: Path | None = None,
 ) -> dict[str, Any]:
-    """All tables, or the named ones. n: fields of the largest table; the others use a share of it."""
+    """All tables, or the named ones.
+
+    n: fields of the largest tables; the others use a share of it. data: the shared data folder, for repairs
+    of real tissue.
+    """
     tables: dict[str, Callable[[], dict[str, Any]]] = {
         "fidelity": lambda: fidelity(studio, train, test, n),
         "read_back": lambda: read_back_by_class(studio, max(2, n // 16)),
         "mask_to_image": lambda: mask_to_image(studio, test, max(4, n // 4)),
         "nuclei": lambda: nuclei(studio, test, max(4, n // 4)),
-        "dials": lambda: dials(studio, max(1, n // 32)),
-        "restoration": lambda: restoration(studio, test, max(4, n // 4)),
-        "stain": lambda: stain(studio, test, max(4, n // 8)),
-        "counterfactual": lambda: counterfactual(studio, test, max(3, n // 8)),
+        "dials": lambda: dials(studio, max(1, n // 16)),
+        "restoration": lambda: restoration(studio, test, max(4, n), data),
+        "stain": lambda: stain(studio, test, max(4, n // 2)),
+        "counterfactual": lambda: counterfactual(studio, test, max(3, n // 4)),
         "copies": lambda: copies(studio, train, test, max(8, n // 2)),
     }
     scores = {name: table() for name, table in tables.items() if not parts or name in parts}
@@ -173,26 +210,59 @@ def dials(studio: Studio, repeats: int) -> dict[str, Any]:
         measured = [nuclear_numbers(i, 1.0)[dial] for i in studio.draw(told, seeds)]
         asked = [float(v) for _ in range(repeats) for v in levels]
         out[dial] = round(float(spearmanr(asked, measured).statistic), 3)
-    return out | {"images": repeats * 5}
+    return out | {"images": repeats * len(levels)}
 
 
-def restoration(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
-    """PSNR and SSIM in the repaired area, generator beside Telea, on pairs with and without artifact."""
+def restoration(studio: Studio, test: FieldStore, n: int, data: Path | None = None) -> dict[str, Any]:
+    """PSNR and SSIM in the repaired area, generator beside Telea, on pairs with and without artifact.
+
+    data: the shared data folder; tiles of real tissue with parts under flat grey are then repaired too.
+    """
+    from pathagent_finetune.generator_store import CHANGED
+    from pathagent_tools.generators.tasks.restoration import MAX_COVER
+
+    pairs: list[_Damaged] = []
+    for i in range(len(test)):
+        mask = _mask(test, i, CHANGED)
+        if test.truth[i]["partner"] == "artifact" and 0.03 < float(mask.mean()) < MAX_COVER:
+            pairs.append((test.get("partners", i), mask, test.get("images", i)))
+    out: dict[str, Any] = _repaired(studio, pairs[:n])
+    if data is not None:
+        out["real tissue under flat grey"] = _repaired(studio, _covered(data, studio.generator.px, n))
+    return out
+
+
+_Damaged = tuple[Image, NDArray[np.bool_], Image]
+"""(damaged, where, as it was)."""
+
+
+def _covered(data: Path, px: int, n: int) -> list[_Damaged]:
+    """Tiles of every set of real tissue in turn, with holes as in training."""
+    from pathagent_finetune.generator_batch import draw_holes
+    from pathagent_finetune.real_tiles import real_tiles
+    from pathagent_tools.generators.tasks.restoration import MAX_COVER
+
+    turns = zip_longest(*real_tiles(data, px).values())
+    out: list[_Damaged] = []
+    for seed, tile in enumerate(tile for turn in turns for tile in turn if tile is not None):
+        mask = draw_holes(px, np.random.default_rng([seed, 43]))
+        if mask.mean() < MAX_COVER and len(out) < n:
+            damaged = tile.copy()
+            damaged[mask] = COVER
+            out.append((damaged, mask, tile))
+    return out
+
+
+def _repaired(studio: Studio, pairs: Sequence[_Damaged]) -> dict[str, Any]:
+    """Both methods' mean scores over the repaired areas."""
     from skimage.metrics import structural_similarity
 
-    from pathagent_finetune.generator_store import CHANGED
-    from pathagent_tools.generators.tasks.restoration import MAX_COVER, restore
+    from pathagent_tools.generators.tasks.restoration import restore
 
-    def usable(i: int) -> bool:
-        cover = float(_mask(test, i, CHANGED).mean())
-        return bool(test.truth[i]["partner"] == "artifact" and 0.03 < cover < MAX_COVER)
-
-    chosen = [i for i in range(len(test)) if usable(i)][:n]
-    out: dict[str, Any] = {"n": len(chosen)}
+    out: dict[str, Any] = {"n": len(pairs)}
     for method in ("generator", "telea"):
         psnr, ssim, same = [], [], True
-        for i in chosen:
-            mask, damaged, true = _mask(test, i, CHANGED), test.get("partners", i), test.get("images", i)
+        for damaged, mask, true in pairs:
             fixed = restore(studio, damaged, mask, 1.0, method)
             error = ((fixed.astype(float) - true)[mask] ** 2).mean()
             psnr.append(10 * np.log10(255**2 / max(error, 1e-6)))
@@ -241,39 +311,79 @@ def stain(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
 
 
 def counterfactual(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
-    """Tumour edited towards normal glands: how often the verdict moves, and what stays."""
-    from skimage.metrics import structural_similarity
+    """Tumour and dysplasia edited towards normal glands: how often the verdict moves, and what stays.
 
+    `towards_the_partner`: fields whose exact partner has another lesion, edited towards that lesion and, for
+    comparison, towards another one. `cosine`: of the change in the encoder's embedding with the change that
+    the true partner makes; `nearer_than_the_other_edit`: how often the asked edit's is the greater.
+    """
+    abnormal = ("invasive tumour", "dysplastic epithelium")
+    fields = [i for i in range(len(test)) if test.truth[i]["findings"]["tissue"] in abnormal]
+    edits = (edit for i in fields if (edit := _edited(studio, test, i, _NORMAL)) is not None)
+    return _kept(test, islice(edits, n)) | {"towards_the_partner": _by_truth(studio, test, n)}
+
+
+def _by_truth(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
+    """Edits towards the lesion of the exact partner, and whether they go its way."""
+    asked: list[_Edit] = []
+    cosines: list[tuple[float, float]] = []
+    for i in range(len(test)):
+        row = test.truth[i]
+        words, own = (_look(row[key]) for key in ("partner_findings", "findings"))
+        if row["partner"] != "lesion" or words == own or words not in _LESIONS or len(asked) == n:
+            continue
+        others = [look for look in _LESIONS if look not in (words, own)]
+        edit = _edited(studio, test, i, words)
+        other = _edited(studio, test, i, others[i % len(others)])
+        if edit is None or other is None:
+            continue
+        image, partner = test.get("images", i), test.get("partners", i)
+        start, *ends = features_of(studio.encoder, [image, partner, edit.image, other.image])
+        truth, towards, away = ((end - start) / (np.linalg.norm(end - start) + 1e-9) for end in ends)
+        asked.append(edit)
+        cosines.append((float(truth @ towards), float(truth @ away)))
+    return _kept(test, asked) | {
+        "cosine": round(float(np.mean([c for c, _ in cosines])), 3),
+        "cosine_of_the_other_edit": round(float(np.mean([c for _, c in cosines])), 3),
+        "nearer_than_the_other_edit": round(float(np.mean([c > o for c, o in cosines])), 3),
+    }
+
+
+def _edited(studio: Studio, test: FieldStore, i: int, words: Words) -> _Edit | None:
+    """A field's counterfactual; None where the encoder reads it as what the words say already."""
     from pathagent_tools.core.errors import UserError
     from pathagent_tools.generators.tasks.counterfactual import edit_towards
 
-    words = {"tissue": "benign epithelium", "architecture": "regular glands"}
-    moved, outside, areas, tried = [], [], [], 0
-    for i in range(len(test)):
-        if test.truth[i]["findings"]["tissue"] not in ("invasive tumour", "dysplastic epithelium"):
-            continue
-        image = test.get("images", i)
-        try:
-            drawn = edit_towards(studio, image, words, mpp=1.0, seed=i)
-        except UserError:
-            continue
-        tried += 1
-        moved.append(bool(drawn.numbers["moved"]))
-        areas.append(float(drawn.numbers["area"]))
-        edited = drawn.images[1]
-        same = (edited == image).all(-1)
-        _, maps = structural_similarity(edited, image, channel_axis=2, full=True)
-        if same.any():
-            outside.append(float(maps[same].mean()))
-        if tried == n:
-            break
+    try:
+        drawn = edit_towards(studio, test.get("images", i), words, mpp=1.0, seed=i)
+    except UserError:
+        return None
+    return _Edit(i, drawn.images[1], moved=bool(drawn.numbers["moved"]), area=float(drawn.numbers["area"]))
+
+
+def _kept(test: FieldStore, edits: Iterable[_Edit]) -> dict[str, Any]:
+    """How often the verdict moved, what share was drawn anew, and SSIM of what was not."""
+    from scipy.ndimage import binary_closing
+    from skimage.metrics import structural_similarity
+
+    outside, edits = [], list(edits)
+    for edit in edits:
+        image = test.get("images", edit.index)
+        changed = np.pad((edit.image != image).any(-1), 8, mode="edge")
+        kept = ~binary_closing(changed, iterations=6)[8:-8, 8:-8]
+        _, maps = structural_similarity(edit.image, image, channel_axis=2, full=True)
+        if kept.any():
+            outside.append(float(maps[kept].mean()))
     return {
-        "moved": round(float(np.mean(moved)), 3),
-        "area": round(float(np.mean(areas)), 3),
+        "moved": round(float(np.mean([e.moved for e in edits])), 3),
+        "area": round(float(np.mean([e.area for e in edits])), 3),
         "ssim_outside": round(float(np.mean(outside)), 3) if outside else None,
-        "n": tried,
-        "direction_by_truth": "not measured",
+        "n": len(edits),
     }
+
+
+def _look(findings: dict[str, str]) -> Words:
+    return {slot: findings[slot] for slot in COMPOSING}
 
 
 def copies(studio: Studio, train: FieldStore, test: FieldStore, n: int) -> dict[str, Any]:

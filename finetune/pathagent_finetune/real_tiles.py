@@ -1,4 +1,4 @@
-"""Real tissue for one purpose: to check that the embedded models notice that it is not theirs.
+"""Real tissue, to check that the embedded models notice that it is not theirs, and what they do to it.
 
 Never used for training or for fitting a limit. Reads the layout of the shared data folder.
 """
@@ -24,6 +24,7 @@ _SETS: Final = (
     ("qc tissue", "qc_images/histolab/kidney-ihc*.png", 1.0),
     ("qc tissue", "qc_images/histoqc/templates__template1.png", 1.0),
 )
+_SLIDES: Final = ("wsi_atlas/*.tiff", "wsi_small/*.svs")
 _EMPTY_OD, _EMPTY_SHARE = 0.45, 0.15
 
 
@@ -49,6 +50,31 @@ def _crops(path: Path, reduction: float, px: int) -> Iterator[NDArray[np.uint8]]
     for y in range(0, pixels.shape[0] - px + 1, px):
         for x in range(0, pixels.shape[1] - px + 1, px):
             tile = pixels[y : y + px, x : x + px]
-            density = -np.log((tile.astype(np.float32) + 1) / 256).sum(-1)
-            if float((density > _EMPTY_OD).mean()) >= _EMPTY_SHARE:
+            if shows_tissue(tile):
                 yield tile
+
+
+def slide_tiles(data: Path, px: int, n: int) -> NDArray[np.uint8]:
+    """At most `n` tiles [N, px, px, 3] with tissue, cut from the real slides at full resolution."""
+    import openslide
+
+    paths = [p for pattern in _SLIDES for p in sorted(data.glob(pattern))]
+    tiles: list[NDArray[np.uint8]] = []
+    for number, path in enumerate(paths):
+        wanted = n * (number + 1) // len(paths)
+        with openslide.OpenSlide(path) as slide:
+            columns, rows = (side // px for side in slide.dimensions)
+            for place in np.random.default_rng([number, 47]).permutation(columns * rows):
+                if len(tiles) >= wanted:
+                    break
+                y, x = divmod(int(place), columns)
+                tile = np.asarray(slide.read_region((x * px, y * px), 0, (px, px)).convert("RGB"))
+                if shows_tissue(tile):
+                    tiles.append(tile)
+    return np.stack(tiles)
+
+
+def shows_tissue(tile: NDArray[np.uint8]) -> bool:
+    """Whether tissue covers at least 15 % of it."""
+    density = -np.log((tile.astype(np.float32) + 1) / 256).sum(-1)
+    return float((density > _EMPTY_OD).mean()) >= _EMPTY_SHARE

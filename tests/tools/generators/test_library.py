@@ -14,6 +14,8 @@ from pathagent_tools.generators.embedded_generator import EmbeddedGenerator
 from pathagent_tools.generators.library import HEARD, LIBRARY_FILE, LayoutLibrary
 from pathagent_tools.generators.sampling import Sampling
 from pathagent_tools.generators.studio import Studio
+from pathagent_tools.generators.tasks.counterfactual import edit_towards
+from pathagent_tools.phantom.field import sample_field
 
 LOOKS = (("stroma", "none"), ("invasive tumour", "solid nests"), ("invasive tumour", "solid nests"))
 
@@ -101,3 +103,28 @@ def test_the_record_says_whose_layout_it_is(weights: Path) -> None:
     own = Conditions(layout=Layout(np.full((128, 128), 9, np.uint8)))
     assert studio.laid_out([own], [3])[0].given["layout"] == "given"
     assert "layout" not in studio.laid_out([Conditions(words={"tissue": "mucin"})], [3])[0].given
+
+
+def test_an_edit_is_composed_first_and_else_painted_on_a_layout(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = EmbeddedGenerator(weights)
+    generator.library = library()
+    studio = Studio(generator, sampling=Sampling(steps=1, guidance=1.0))
+    field = next(
+        f for s in range(100, 160)
+        if (f := sample_field(s, px=128, mpp=1.0, partner="stain")).findings.tissue == "lymphoid infiltrate"
+    )  # fmt: skip
+    tumour = np.repeat(sample_field(33, px=128, mpp=1.0, partner="stain").image[None], 2, 0)
+    asked: list[Conditions] = []
+
+    def draw(conditions: list[Conditions], seeds: list[int]) -> np.ndarray:
+        asked.extend(conditions)
+        return tumour
+
+    monkeypatch.setattr(studio, "draw", draw)
+    edit_towards(studio, field.image, {"tissue": "invasive tumour"}, mpp=1.0, seed=0)
+    composed, painted = asked[:2]
+    assert composed.layout is None and painted.layout is not None
+    assert (painted.layout.labels == 6).any()
+    assert composed.reference is painted.reference and composed.reference is not None

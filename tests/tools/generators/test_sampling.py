@@ -11,7 +11,7 @@ from pathagent_tools.generators.conditions import Conditions, Layout, Reference
 from pathagent_tools.generators.embedded_generator import EmbeddedGenerator
 from pathagent_tools.generators.protocol import ImageGenerator
 from pathagent_tools.generators.registry import load_generator
-from pathagent_tools.generators.sampling import Sampling, euler, sample
+from pathagent_tools.generators.sampling import Sampling, euler, guided, sample
 from pathagent_tools.phantom.field import FieldSample
 
 TWO = Sampling(steps=2, guidance=2.0)
@@ -27,6 +27,9 @@ def test_a_seed_gives_the_same_image_in_any_company(generator: EmbeddedGenerator
     together = sample(generator, [Conditions(), TUMOUR], [4, 5], sampling=TWO)
     assert alone.shape == (1, 128, 128, 3)
     assert np.abs(alone[0].astype(int) - together[1]).max() <= 1
+    stained = Conditions(stain=(0.5,) * 9)
+    told = sample(generator, [stained, TUMOUR], [5, 4], sampling=TWO)[0]
+    assert np.abs(sample(generator, [stained], [5], sampling=TWO)[0].astype(int) - told).max() <= 1
     other = sample(generator, [TUMOUR], [6], sampling=TWO)
     assert np.abs(alone.astype(int) - other).mean() > 2
 
@@ -56,6 +59,30 @@ def test_every_condition_reaches_the_network(generator: EmbeddedGenerator, field
         assert float((generator.denoise(x, 0.3, [condition]) - plain).abs().max()) > 1e-4, condition.given
     no_nuclei = generator.denoise(x, 0.3, [Conditions(layout=Layout(field.labels))])
     assert float((no_nuclei - generator.denoise(x, 0.3, [Conditions(layout=layout)])).abs().max()) > 1e-4
+
+
+def test_guidance_pushes_away_from_another_stain_too_and_keeps_the_reference(
+    generator: EmbeddedGenerator, field: FieldSample
+) -> None:
+    seen: list[list[Conditions]] = []
+
+    class Watched:
+        def denoise(self, x: torch.Tensor, t: float, conditions: list[Conditions]) -> torch.Tensor:
+            seen.append(list(conditions))
+            return generator.denoise(x, t, conditions)
+
+    reference = Reference(field.image, np.ones((128, 128), bool), "stain")
+    stain = (0.5,) * 9
+    told = [Conditions(stain=stain), TUMOUR.but(stain=stain, reference=reference)]
+    estimate = guided(Watched(), generator.noise([0, 1], 128), 0.3, told, 2.0)  # type: ignore[arg-type]
+    assert estimate.shape == (2, 3, 128, 128)
+    assert seen == [told, [Conditions(reference=reference)]]
+
+
+def test_steps_are_shorter_where_noise_is_much_and_end_at_the_image() -> None:
+    for start in (0.0, 0.4):
+        lengths = np.diff(Sampling(steps=8).times(start))
+        assert (np.diff(lengths) > 0).all() and lengths.sum() == pytest.approx(1 - start)
 
 
 def test_a_perfect_estimate_is_reached_in_one_step(generator: EmbeddedGenerator) -> None:

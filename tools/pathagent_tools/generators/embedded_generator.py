@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pathagent_tools.core.card import CARD_NAME, ModelCard
 from pathagent_tools.core.files import sha256_file
 from pathagent_tools.generators.conditions import Conditions
 from pathagent_tools.generators.library import LayoutLibrary
 from pathagent_tools.generators.protocol import Images
+
+EARLIEST: Final = 0.02
+"""Time that the network is told for what is noisier still: training hardly ever drew such times."""
 
 
 class EmbeddedGenerator:
@@ -55,4 +58,4 @@ class EmbeddedGenerator:
 
         batch = batch_of(conditions, x.shape[-1], self.network.normalise)
         with self._lock, torch.inference_mode():
-            return self.network(x, torch.full((len(x),), t), batch)
+            return self.network(x, torch.full((len(x),), max(t, EARLIEST)), batch)

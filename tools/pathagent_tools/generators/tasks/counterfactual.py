@@ -2,12 +2,13 @@
 
 The places on which the verdict rests are found by hiding one cell after another; areas of growing size
 around them are drawn anew with the words of the other diagnosis, and the smallest that moves the verdict
-is kept. Outside the area every pixel is the region's own.
+is kept: as the network composes it, else as it paints it on a layout of the generator's library. Outside
+the area every pixel is the region's own.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +26,6 @@ CELLS: Final = 8
 """Cells a side that are hidden one after another."""
 SHARES: Final = (0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
 """Areas that are tried, smallest first."""
-TRIES: Final = 2
 FEATHER_PX: Final = 2
 
 
@@ -66,7 +66,8 @@ def edit_towards(studio: Studio, image: Image, words: dict[str, str], *, mpp: fl
         raise UserError(f"The encoder reads this region as {verdict!r} already: ask for another diagnosis.")
     weight = influence(studio.encoder, image, mpp, keys.index(verdict))
     told = Conditions(words=words, stain=stain_code(image), mpp=mpp)
-    edited, after, area = _smallest(studio, told, image, weight, [keys.index(g) for g in goal], seed)
+    best = _smallest(studio, told, image, weight, [keys.index(g) for g in goal], seed)
+    edited, after, area = best.image, best.scores, best.area
     moved = keys[int(after.argmax())] in goal
     difference = difference_map(image, edited)
     claims: dict[str, str] = {k: v for k, v in words.items() if k in ("tissue", "architecture")}
@@ -75,6 +76,7 @@ def edit_towards(studio: Studio, image: Image, words: dict[str, str], *, mpp: fl
         "verdict_after": keys[int(after.argmax())],
         "moved": moved,
         "area": round(float(area.mean()), 3),
+        "layout": best.layout,
         "before": _top(keys, before[0]),
         "after": _top(keys, after),
     }
@@ -87,7 +89,8 @@ def edit_towards(studio: Studio, image: Image, words: dict[str, str], *, mpp: fl
             f"region as given: read as {verdict} {before[0].max():.2f}",
             f"edited towards {said}: read as {numbers['verdict_after']} {after.max():.2f}"
             + ("" if moved else " (verdict NOT moved)"),
-            f"difference; {numbers['area']:.0%} of the field was drawn anew",
+            f"difference; {numbers['area']:.0%} of the field was drawn anew"
+            + (f", on a layout {best.layout}" if best.layout else ""),
         ),
         words=({}, claims, {}),
         request={"words": words},
@@ -130,6 +133,16 @@ def influence(encoder: SlideEncoder, image: Image, mpp: float, verdict: int) -> 
     return np.asarray(gaussian_filter(weight, 0.6 * h / CELLS), np.float32)
 
 
+@dataclass(frozen=True)
+class _Edit:
+    """`scores` of the edited image by class; `layout`: whose layout it was painted on, None if no one's."""
+
+    image: Image
+    scores: NDArray[np.float32]
+    area: NDArray[np.bool_]
+    layout: str | None
+
+
 def _smallest(
     studio: Studio,
     told: Conditions,
@@ -137,24 +150,27 @@ def _smallest(
     weight: NDArray[np.float32],
     goal: list[int],
     seed: int,
-) -> tuple[Image, NDArray[np.float32], NDArray[np.bool_]]:
-    """(edited, its scores, area) of the smallest area that moves the verdict, else of the nearest miss."""
-    best: tuple[float, Image, NDArray[np.float32], NDArray[np.bool_]] | None = None
+) -> _Edit:
+    """The edit of the smallest area that moves the verdict, else the nearest miss."""
+    seeds = [seed * 1009, seed * 1009 + 1]
+    asked = [told, studio.laid_out([told], seeds[1:])[0]]
+    best: tuple[float, _Edit] | None = None
     for share in SHARES:
         area = weight >= np.quantile(weight, 1 - share)
-        here = told.but(reference=Reference(image, ~area, "lesion"))
-        seeds = [seed * 1009 + i for i in range(TRIES)]
-        edits = [blend(image, new, area) for new in studio.draw([here] * TRIES, seeds)]
+        reference = Reference(image, ~area, "lesion")
+        drawn = studio.draw([one.but(reference=reference) for one in asked], seeds)
+        edits = [blend(image, new, area) for new in drawn]
         scores = class_scores(studio.encoder, edits, told.mpp)
         assert scores is not None
-        for edited, score in zip(edits, scores, strict=True):
+        for one, edited, score in zip(asked, edits, scores, strict=True):
+            edit = _Edit(edited, score, area, one.layout.source if one.layout else None)
             if int(score.argmax()) in goal:
-                return edited, score, area
+                return edit
             reached = float(score[goal].sum())
             if best is None or reached > best[0]:
-                best = reached, edited, score, area
+                best = reached, edit
     assert best is not None
-    return best[1], best[2], best[3]
+    return best[1]
 
 
 def blend(image: Image, new: Image, area: NDArray[np.bool_]) -> Image:
