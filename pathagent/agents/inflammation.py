@@ -13,7 +13,7 @@ from pathagent.agents.extent import Lesion
 from pathagent.agents.finish import EXPLAINS
 from pathagent.open_slide import OpenSlide
 from pathagent.resources import Resources
-from pathagent_tools.core.records import Evidence
+from pathagent_tools.core.records import Claim, Evidence
 from pathagent_tools.core.vocabulary import inflammation_of
 from pathagent_tools.measure.lymphocytes import DENSITY, Density
 
@@ -61,6 +61,11 @@ def counted_against(resources: Resources, slides: Sequence[str], diagnosis: str)
         f"about {_rounded(max(found))} lymphocytes per mm² of tissue are counted; "
         f"{side} {INFLAMED_FROM_PER_MM2:.0f} speak against it"
     )
+
+
+def is_count(claim: Claim) -> bool:
+    """Whether a claim is `inflammation_claims`' own: none stands beside a diagnosis that its count refutes."""
+    return claim.written_by == "rule" and "lymphocytes per mm²" in claim.text
 
 
 def _rounded(per_mm2: float) -> str:

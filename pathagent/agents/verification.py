@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pathagent.agents.inflammation import counted_against
+from pathagent.agents.inflammation import counted_against, is_count
 from pathagent.resources import Resources
 from pathagent.rules.agreement import doubt, of_artifacts, verdict_of
 from pathagent.rules.tissue_lists import listed, named, only
@@ -81,7 +81,7 @@ def verify(resources: Resources, state: State) -> dict[str, Any]:
     elif counted := _counted_against(resources, state):
         against = counted
         contradicted = diagnosis.model_copy(update={"verdict": "contradicted", "reason": counted})
-        update["claims"] = [contradicted if c is diagnosis else c for c in claims]
+        update["claims"] = [contradicted if c is diagnosis else c for c in claims if not is_count(c)]
     if against:
         update["outcome"] = "insufficient evidence"
         update["outcome_text"] = (

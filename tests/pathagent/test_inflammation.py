@@ -124,8 +124,17 @@ def test_an_inflammation_without_its_lymphocytes_is_not_drafted() -> None:
         id="C1", section="diagnosis", text="Chronic inflammation, mild.", evidence=("E1",),
         verdict="unsupported", written_by="model",
     )  # fmt: skip
+    count = claim.model_copy(
+        update={
+            "id": "C2",
+            "section": "microscopy",
+            "text": "Inflammation is not seen: about 300 lymphocytes per mm² of tissue (0.2 mm² counted).",
+            "written_by": "rule",
+            "verdict": "supported",
+        }
+    )
     state: Any = {
-        "claims": [claim],
+        "claims": [claim, count],
         "evidence": {"E1": look(1, 300)},
         "differential": [Hypothesis(diagnosis="chronic inflammation", grade="mild", probability=0.9)],
         "slides": {"S1": SimpleNamespace(id="S1", outcome="report", stain="H&E")},
@@ -137,7 +146,8 @@ def test_an_inflammation_without_its_lymphocytes_is_not_drafted() -> None:
     assert update["outcome_text"].startswith(
         "No diagnosis is drafted: Chronic inflammation, mild was proposed, and about 300 lymphocytes per mm²"
     )
-    assert update["claims"][0].verdict == "contradicted"
+    (left,) = update["claims"]
+    assert (left.id, left.verdict) == ("C1", "contradicted")
 
 
 def test_the_count_takes_the_place_of_the_models_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
