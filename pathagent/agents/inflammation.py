@@ -64,7 +64,7 @@ def counted_against(resources: Resources, slides: Sequence[str], diagnosis: str)
 
 
 def is_count(claim: Claim) -> bool:
-    """Whether a claim is `inflammation_claims`' own: none stands beside a diagnosis that its count refutes."""
+    """Whether a claim is of `inflammation_claims`: none stands beside a diagnosis that it refutes."""
     return claim.written_by == "rule" and "lymphocytes per mm²" in claim.text
 
 
