@@ -96,7 +96,8 @@ def mitosis_claim(
     }
     if fields is lesion and unsure and not most:
         shown = [e for e in fields if (found := _count(e)) and found.value]
-        text = f"Mitoses are left open: up to {unsure} possible figures in one of {where}, no certain one."
+        figures = "figures" if unsure > 1 else "figure"
+        text = f"Mitoses are left open: up to {unsure} possible {figures} in one of {where}, no certain one."
         cited = tuple(e.id for e in shown[:MAX_CITES])
         return claim | {
             "text": text,

@@ -20,14 +20,8 @@ from pathagent_tools.measure.lymphocytes import LymphocyteCounter
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tilestore.TileStore:
     monkeypatch.setattr(tilestore, "SHARD", 12)
-    return _rendered_here(tmp_path / "tiles", 12, first_seed=4_000_000, px=192, mpp=0.5)
-
-
-def _rendered_here(
-    folder: Path, n: int, *, first_seed: int, px: int, mpp: float, split: str = "train"
-) -> tilestore.TileStore:
-    folder.mkdir(parents=True, exist_ok=True)
-    tilestore._render_shard(0, folder=folder, first_seed=first_seed, px=px, mpp=mpp, split=split)  # type: ignore[arg-type]
+    folder = tmp_path / "tiles"
+    tilestore._render_shard(0, folder=folder, first_seed=4_000_000, px=192, mpp=0.5, split="train")
     return tilestore.open_store(folder)
 
 
@@ -64,7 +58,7 @@ def test_a_training_ends_in_a_folder_that_opens_and_says_what_it_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tilestore, "SHARD", 12)
-    monkeypatch.setattr(tilestore, "build", _rendered_here)
+    monkeypatch.setattr(tilestore, "in_processes", lambda jobs: [job() for job in jobs])
     few = {"count": 12, "first_seed": 4_000_000}
     recipe = {
         "id": "tiny", "version": "0", "field_px": 192, "window_px": 64,

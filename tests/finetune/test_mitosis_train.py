@@ -56,21 +56,13 @@ def test_a_training_ends_in_a_folder_that_opens_and_says_what_it_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tilestore, "SHARD", 12)
-    monkeypatch.setattr(tilestore, "build", _rendered_here)
+    monkeypatch.setattr(tilestore, "in_processes", lambda jobs: [job() for job in jobs])
     folder = train_cells(Mitoses, recipe(tmp_path), tmp_path / "out")
     detector, card = MitosisDetector.load(folder), ModelCard.load(folder)
     assert (card.kind, card.id, detector.config.channels) == ("detector", "tiny", 8)
     assert card.scores["all"]["fields"] == 12 and "held_out_scanners" in card.scores
     with pytest.raises(UserError, match="another recipe"):
         train_cells(Mitoses, recipe(tmp_path, seed=2), tmp_path / "out")
-
-
-def _rendered_here(
-    folder: Path, n: int, *, first_seed: int, px: int, mpp: float, split: str = "train"
-) -> tilestore.TileStore:
-    folder.mkdir(parents=True, exist_ok=True)
-    tilestore._render_shard(0, folder=folder, first_seed=first_seed, px=px, mpp=mpp, split=split)  # type: ignore[arg-type]
-    return tilestore.open_store(folder)
 
 
 def test_a_recipe_that_is_none_is_named(tmp_path: Path) -> None:

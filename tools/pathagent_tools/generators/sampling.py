@@ -88,7 +88,7 @@ def guided(
     if guidance == 1.0 or not told:
         return clean
     plain = generator.denoise(x[told], t, [unasked(conditions[i]) for i in told])
-    pushed = clean.clone()
+    pushed = 1.0 * clean  # a copy, whatever kind of array the generator works with
     pushed[told] = plain + guidance * (clean[told] - plain)
     return pushed
 
