@@ -15,7 +15,7 @@ from pathagent_finetune import slide_text
 from pathagent_finetune.encoder_eval import evaluate
 from pathagent_finetune.encoder_recipe import EncoderRecipe
 from pathagent_finetune.loop import evaluations
-from pathagent_finetune.tilestore import TileStore, cores
+from pathagent_finetune.tilestore import TileStore
 from pathagent_tools.core.card import ModelCard, hash_files
 from pathagent_tools.encoders import domain
 from pathagent_tools.encoders.clip import OpenClipEncoder
@@ -23,8 +23,6 @@ from pathagent_tools.encoders.registry import load_encoder
 from pathagent_tools.encoders.slide_text import save_head
 
 DATA_VARIABLE: Final = "PATHAGENT_TEST_DATA"
-FITTED_ON: Final = 30_000
-"""Tiles of training that the domain reference and the slide-text head are fitted on."""
 SHRINKAGE: Final = 1e-5
 FOREIGN_SHARE_ALLOWED: Final = 0.03
 SLIDE_LIMIT: Final = 0.5
@@ -32,27 +30,19 @@ SLIDE_LIMIT: Final = 0.5
 
 
 def finish(
-    plan: EncoderRecipe,
-    folder: Path,
-    stores: Mapping[str, TileStore],
-    *,
-    data: Path | None = None,
+    plan: EncoderRecipe, folder: Path, stores: Mapping[str, TileStore], *, data: Path | None = None
 ) -> ModelCard:
     """Fit the domain reference and the slide-text head, score the model, write `card.json` into `folder`.
 
     data: the shared data folder for the real-tissue table; `PATHAGENT_TEST_DATA` where None.
     """
-    import torch
-
     from pathagent_tools.phantom.stain import SCANNERS_HELD_OUT
 
-    torch.set_num_threads(cores())
     (folder / "card.json").unlink(missing_ok=True)
     _card(plan, folder, stores, {}).save(folder)
     encoder = _opened(folder)
-    fitted = stores["train"].first(FITTED_ON)
-    domain.save_reference(fit_domain(encoder, fitted, stores["validation"]), folder)
-    save_head(slide_text.train(encoder, fitted, seed=plan.seed), folder)
+    domain.save_reference(fit_domain(encoder, stores["train"], stores["validation"]), folder)
+    save_head(slide_text.train(encoder, stores["train"], seed=plan.seed), folder)
     _card(plan, folder, stores, {}).save(folder)
     encoder = _opened(folder)
     variable = os.environ.get(DATA_VARIABLE)
@@ -88,10 +78,7 @@ def _opened(folder: Path) -> OpenClipEncoder:
 
 
 def _card(
-    plan: EncoderRecipe,
-    folder: Path,
-    stores: Mapping[str, TileStore],
-    scores: dict[str, Any],
+    plan: EncoderRecipe, folder: Path, stores: Mapping[str, TileStore], scores: dict[str, Any]
 ) -> ModelCard:
     from pathagent_tools.phantom import PHANTOM_VERSION
 

@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -60,16 +60,6 @@ class TileStore:
 
     def __len__(self) -> int:
         return len(self.truth)
-
-    def first(self, n: int) -> TileStore:
-        """The first `n` tiles, rounded up to whole shards."""
-        shards = -(-n // SHARD)
-        return replace(
-            self,
-            images=self.images[:shards],
-            labels=self.labels[:shards],
-            truth=self.truth[: shards * SHARD],
-        )
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """[px, px, 3] uint8 RGB."""
