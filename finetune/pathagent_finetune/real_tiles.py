@@ -12,6 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pathagent_tools.core.errors import UserError
+
 # (set, files, reduction to about 1 µm/px; where the source states no resolution: its usual one)
 _SETS: Final = (
     ("camelyon16", "tiles_camelyon16/*/*.png", 2.0),
@@ -55,7 +57,10 @@ def _crops(path: Path, reduction: float, px: int) -> Iterator[NDArray[np.uint8]]
 
 
 def slide_tiles(data: Path, px: int, n: int) -> NDArray[np.uint8]:
-    """At most `n` tiles [N, px, px, 3] with tissue, cut from the real slides at full resolution."""
+    """At most `n` tiles [N, px, px, 3] with tissue, cut from the real slides at full resolution.
+
+    UserError where the folder holds none of them.
+    """
     import openslide
 
     paths = [p for pattern in _SLIDES for p in sorted(data.glob(pattern))]
@@ -71,6 +76,8 @@ def slide_tiles(data: Path, px: int, n: int) -> NDArray[np.uint8]:
                 tile = np.asarray(slide.read_region((x * px, y * px), 0, (px, px)).convert("RGB"))
                 if shows_tissue(tile):
                     tiles.append(tile)
+    if not tiles:
+        raise UserError(f"{data} holds no tissue in {' or '.join(_SLIDES)}: give the shared data folder.")
     return np.stack(tiles)
 
 

@@ -26,9 +26,13 @@ Seen = list[tuple[Look, Image, tuple[Measurement, ...]]]
 def description(resources: Resources, order: LookOrder) -> dict[str, Any]:
     """Read the pixels, measure them, let the model describe them where it may; an Evidence for each look."""
     looks = order["looks"]
-    with resources.first_look:
-        seen = _seen(resources, looks) if looks[0].id == FIRST else []
-    seen = seen or _seen(resources, looks)
+    if looks[0].id == FIRST:
+        with resources.first_look:
+            seen = _seen(resources, looks)
+    else:
+        with resources.first_look:
+            pass  # the first look, where it was being measured, is over
+        seen = _seen(resources, looks)
     asked = [
         (f"describe {look.id}", roles.describe(image, field_um=_field_um(resources, look), measurements=m))
         for look, image, m in seen
