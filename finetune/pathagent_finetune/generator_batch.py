@@ -7,11 +7,14 @@ artifact, with another lesion.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,10 +22,6 @@ from pathagent_finetune.generator_store import CHANGED, MEMBRANES, NUCLEI, Field
 from pathagent_tools.core.vocabulary import SLOTS
 from pathagent_tools.generators.conditions import REFERENCE_KINDS, WORD_SLOTS, ReferenceKind
 from pathagent_tools.generators.network import (
-    FOLD,
-    FOLDED,
-    MAP_CHANNELS,
-    PICTURE,
     Batch,
     Generator,
     dial_numbers,
@@ -33,47 +32,87 @@ from pathagent_tools.generators.network import (
 
 GROUP: Final = 8
 KEEP_WORD, KEEP_DIAL, KEEP_STAIN = 0.7, 0.6, 0.75
+COARSE: Final = (2, 4, 8)
+"""Factors of a coarse reference image."""
 USE_PARTNER, USE_HOLES, USE_COARSE = 0.42, 0.12, 0.06
 _REPAIRS: Final = ("holes", "low resolution", "stain", "artifact")
 _PARTNERS: Final[dict[str, ReferenceKind]] = {"stain": "stain", "artifact": "artifact", "lesion": "lesion"}
 
 
-class FieldBatches:
-    """Draws (clean images [n, 3, px, px] normalised, conditions) from a store."""
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn for n fields: bytes and choices, little enough to travel between processes.
 
-    def __init__(self, store: FieldStore, net: Generator) -> None:
-        self.store, self.normalise = store, net.normalise
+    image, partner [n, px, px, 3] uint8; labels, layers [n, px, px] uint8; fibres [n, px/4, px/4] radians;
+    given [n, 4] as of `map_tensor`. kind [n]; known [n, px, px] bool, factor [n]: of the reference image,
+    factor 1 where it is not coarse. words, dials, stain, mpp as in `Batch`.
+    """
+
+    image: Tensor
+    partner: Tensor
+    labels: Tensor
+    layers: Tensor
+    fibres: Tensor
+    given: Tensor
+    kind: Tensor
+    known: Tensor
+    factor: Tensor
+    words: Tensor
+    dials: Tensor
+    stain: Tensor
+    mpp: Tensor
+
+    def tensors(self, net: Generator, device: torch.device | str = "cpu") -> tuple[Tensor, Batch]:
+        """(clean images [n, 3, px, px] normalised, conditions), made on the device."""
+        on = {name: value.to(device) for name, value in vars(self).items()}
+        clean, other = (net.normalise(on[name].permute(0, 3, 1, 2)) for name in ("image", "partner"))
+        nuclei, membranes = ((on["layers"] & bit) > 0 for bit in (NUCLEI, MEMBRANES))
+        maps = map_tensor(on["labels"].long(), nuclei, membranes, on["fibres"], on["given"])
+        kind, known = on["kind"].view(-1, 1, 1, 1), on["known"][:, None]
+        picture = torch.where(_any_of(kind, _PARTNERS.values()), other, clean)
+        picture = torch.where(_any_of(kind, ["holes"]) & ~known, 0.0, picture)
+        for factor in COARSE:
+            those = (self.factor == factor).nonzero()[:, 0].to(device)
+            if len(those):
+                picture[those] = coarse(clean[those], factor)
+        reference = reference_tensor(picture, on["known"]) * ~_any_of(kind, ["none"])
+        told = {name: on[name] for name in ("words", "dials", "stain", "mpp", "kind")}
+        return clean, Batch(maps=maps, reference=reference, **told)
+
+
+class FieldBatches:
+    """Draws fields from a store with what is asked of them."""
+
+    def __init__(self, store: FieldStore) -> None:
+        self.store = store
         self.codes = [row["stain"] for row in store.truth]
 
-    def draw(self, indices: NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, Batch]:
+    def draw(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Drawn:
         """Fields of these indices, each turned about and with conditions drawn by `rng`."""
         drawn = [self._one(int(i), rng) for i in indices]
-        stacked = {key: torch.stack([d[key] for d in drawn]) for key in drawn[0]}
-        return stacked.pop("image"), Batch(**stacked)
+        return Drawn(**{key: torch.from_numpy(np.stack([d[key] for d in drawn])) for key in drawn[0]})
 
-    def _one(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+    def _one(self, index: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         truth = self.store.truth[index]
         turn = rng.random(3) < 0.5
-        names = ("images", "partners", "labels", "layers")
-        image, partner, labels, layers = (
-            torch.from_numpy(turned(self.store.get(n, index), turn).copy()) for n in names
-        )
-        fibres = torch.from_numpy(turned_angles(self.store.get("fibres", index) / 255 * np.pi, turn))
-        clean = self.normalise(image.permute(2, 0, 1)[None])[0]
-        other = self.normalise(partner.permute(2, 0, 1)[None])[0]
+        names = {"image": "images", "partner": "partners", "labels": "labels", "layers": "layers"}
+        field = {key: turned(self.store.get(name, index), turn) for key, name in names.items()}
         kind = draw_kind(truth["partner"], rng)
-        reference = self._reference(kind, clean, other, (layers & CHANGED) > 0, rng)
+        known, factor = _reference(kind, (field["layers"] & CHANGED) > 0, rng)
         repair = kind in _REPAIRS
-        return {
-            "image": clean,
-            "words": torch.tensor(draw_words(truth["findings"], rng, none=0.6 if repair else 0.12)),
-            "dials": torch.tensor(draw_dials(truth, rng, none=0.7 if repair else 0.3)),
-            "stain": torch.tensor(self._stain(index, rng, keep=0.92 if kind == "stain" else KEEP_STAIN)),
-            "mpp": torch.tensor(float(truth["mpp"])),
-            "kind": torch.tensor(REFERENCE_KINDS.index(kind)),
-            "maps": self._maps(labels, layers, fibres, rng, given=0.25 if kind != "none" else 0.55),
-            "reference": reference,
+        chosen = {
+            "kind": REFERENCE_KINDS.index(kind),
+            "factor": factor,
+            "words": draw_words(truth["findings"], rng, none=0.6 if repair else 0.12),
+            "dials": np.array(draw_dials(truth, rng, none=0.7 if repair else 0.3), np.float32),
+            "stain": np.array(
+                self._stain(index, rng, keep=0.92 if kind == "stain" else KEEP_STAIN), np.float32
+            ),
+            "mpp": np.array(truth["mpp"], np.float32),
+            "given": _given(rng, share=0.25 if kind != "none" else 0.55),
         }
+        fibres = turned_angles(self.store.get("fibres", index) / 255 * np.pi, turn)
+        return {**field, **{k: np.asarray(v) for k, v in chosen.items()}, "fibres": fibres, "known": known}
 
     def _stain(self, index: int, rng: np.random.Generator, *, keep: float) -> list[float]:
         """The code of another random part of the field's slide, as a user's reference tile would be."""
@@ -85,36 +124,31 @@ class FieldBatches:
         mean = np.mean([codes[i] for i in chosen], axis=0)
         return stain_numbers([float(v) for v in mean])
 
-    def _maps(
-        self, labels: Tensor, layers: Tensor, fibres: Tensor, rng: np.random.Generator, *, given: float
-    ) -> Tensor:
-        if rng.random() > given:
-            return torch.zeros(MAP_CHANNELS, labels.shape[0] // FOLD, labels.shape[1] // FOLD)
-        keep = rng.random(3) < (0.8, 0.7, 0.7)
-        return map_tensor(
-            labels.long(),
-            (layers & NUCLEI) > 0 if keep[0] else None,
-            (layers & MEMBRANES) > 0 if keep[1] else None,
-            fibres if keep[2] else None,
-        )
 
-    def _reference(
-        self, kind: ReferenceKind, clean: Tensor, other: Tensor, changed: Tensor, rng: np.random.Generator
-    ) -> Tensor:
-        px = clean.shape[-1]
-        if kind == "none":
-            return torch.zeros(PICTURE + FOLDED + 1, px // FOLD, px // FOLD)
-        everything = torch.ones(px, px)
-        if kind == "holes":
-            known = torch.from_numpy(~draw_holes(px, rng)).float()
-            return reference_tensor(clean * known, known)
-        if kind == "low resolution":
-            return reference_tensor(coarse(clean, int(rng.choice((2, 4, 4, 8)))), everything)
-        if kind == "stain":
-            return reference_tensor(other, everything)
-        grow = int(rng.integers(0, 5 if kind == "artifact" else 9))
-        wide = F.max_pool2d(changed.float()[None], 2 * grow + 1, 1, grow)[0]
-        return reference_tensor(other, 1 - wide)
+def _given(rng: np.random.Generator, *, share: float) -> NDArray[np.bool_]:
+    """What is told of the layout: itself, nuclei, membranes, fibres."""
+    if rng.random() > share:
+        return np.zeros(4, bool)
+    return np.concatenate([[True], rng.random(3) < (0.8, 0.7, 0.7)])
+
+
+def _reference(
+    kind: ReferenceKind, changed: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[NDArray[np.bool_], int]:
+    """(what is known of the reference image, by what factor it is coarse)."""
+    px = changed.shape[-1]
+    if kind == "holes":
+        return ~draw_holes(px, rng), 1
+    if kind == "low resolution":
+        return np.ones((px, px), bool), int(rng.choice((2, 4, 4, 8)))
+    if kind not in ("artifact", "lesion"):
+        return np.ones((px, px), bool), 1
+    grow = int(rng.integers(0, 5 if kind == "artifact" else 9))
+    return ~maximum_filter(changed, 2 * grow + 1, mode="constant"), 1
+
+
+def _any_of(kind: Tensor, names: Iterable[ReferenceKind]) -> Tensor:
+    return torch.isin(kind, torch.tensor([REFERENCE_KINDS.index(name) for name in names], device=kind.device))
 
 
 def draw_kind(partner: str, rng: np.random.Generator) -> ReferenceKind:
@@ -169,9 +203,9 @@ def draw_holes(px: int, rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def coarse(image: Tensor, factor: int) -> Tensor:
-    """[3, h, w] averaged over `factor` pixels a side and brought back bilinearly."""
-    small = F.avg_pool2d(image[None], factor)
-    return F.interpolate(small, scale_factor=factor, mode="bilinear", align_corners=False)[0]
+    """[n, 3, h, w] averaged over `factor` pixels a side and brought back bilinearly."""
+    small = F.avg_pool2d(image, factor)
+    return F.interpolate(small, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def turned(array: NDArray[Any], turn: NDArray[np.bool_]) -> NDArray[Any]:

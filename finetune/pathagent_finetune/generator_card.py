@@ -21,7 +21,7 @@ from pathagent_tools.generators.embedded_generator import EmbeddedGenerator
 from pathagent_tools.generators.library import HEARD, LayoutLibrary
 from pathagent_tools.generators.sampling import Sampling
 from pathagent_tools.generators.studio import Studio
-from pathagent_tools.generators.vetting import THUMBNAILS, thumbnails
+from pathagent_tools.generators.vetting import save_thumbnails
 
 IMAGES: Final = 64
 """Images of the largest table."""
@@ -37,14 +37,14 @@ def finish(
     n: int = IMAGES,
     parts: Sequence[str] = (),
 ) -> ModelCard:
-    """Write thumbnails and `card.json` into `folder`, with scores measured on the test fields.
+    """Write thumbnails, a library of layouts and `card.json` into `folder`; scores are of the test fields.
 
     parts: tables to measure now; those of an earlier card of the same weights are kept. Repairs of real
     tissue are measured where `PATHAGENT_TEST_DATA` names the shared data folder.
     """
     train = stores["train"]
-    np.save(folder / THUMBNAILS, thumbnails([train.get("images", i) for i in range(len(train))]))
-    library_of(train).save(folder)
+    save_thumbnails(folder, [train.get("images", i) for i in range(len(train))])
+    library_of(stores["layouts"]).save(folder)
     files = hash_files(folder)
     before = _earlier(folder, files)
     _card(plan, folder, stores, files, before).save(folder)

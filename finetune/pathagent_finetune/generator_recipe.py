@@ -8,10 +8,16 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from pathagent_finetune.loop import Budget
-from pathagent_finetune.tilestore import TileSets
+from pathagent_finetune.tilestore import TileSet, TileSets
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.generators.network import Shape
+
+
+class FieldSets(TileSets):
+    """`layouts`: fields never trained on, of which the library of layouts is made."""
+
+    layouts: TileSet
 
 
 class GeneratorRecipe(Frozen):
@@ -21,7 +27,7 @@ class GeneratorRecipe(Frozen):
     version: str
     seed: int
     px: int = Field(gt=0, multiple_of=16)
-    fields: TileSets
+    fields: FieldSets
     shape: Shape
     batch: int = Field(gt=0)
     stages: tuple[Budget, ...] = Field(min_length=1)

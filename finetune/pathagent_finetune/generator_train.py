@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pathagent_finetune import generator_store
 from pathagent_finetune.draws import Draws, device_name, training_device
-from pathagent_finetune.generator_batch import FieldBatches
+from pathagent_finetune.generator_batch import Drawn, FieldBatches
 from pathagent_finetune.generator_recipe import GeneratorRecipe, load_recipe
 from pathagent_finetune.loop import Metrics, Stage, claim, run
 from pathagent_finetune.tilestore import Split, in_processes
@@ -61,14 +61,13 @@ def train(
 
 
 def render_fields(plan: GeneratorRecipe, folder: Path) -> dict[str, generator_store.FieldStore]:
-    """The three stores, rendered where they are not whole yet; test fields come from other worlds."""
-    sets = {"train": plan.fields.train, "validation": plan.fields.validation, "test": plan.fields.test}
+    """The four stores, rendered where they are not whole yet; test fields come from other worlds."""
     jobs: list[Callable[[], None]] = []
-    for name, tiles in sets.items():
+    for name, tiles in plan.fields:
         split: Split = "test" if name == "test" else "train"
         jobs += generator_store.shards_of(folder / name, tiles, px=plan.px, split=split)
     in_processes(jobs)
-    return {name: generator_store.open_store(folder / name) for name in sets}
+    return {name: generator_store.open_store(folder / name) for name, _ in plan.fields}
 
 
 def train_stage(
@@ -120,28 +119,30 @@ class _Work:
         device: torch.device,
     ) -> None:
         self.plan, self.number, self.net, self.average, self.device = plan, number, net, average, device
-        self.batches = FieldBatches(stores["train"], net)
+        self.batches = FieldBatches(stores["train"])
         self.draws = Draws(self.draw, device)
-        held = FieldBatches(stores["validation"], net)
+        held = FieldBatches(stores["validation"])
         rng = np.random.default_rng(plan.seed)
         chosen = np.linspace(0, len(stores["validation"]) - 1, VALIDATION_FIELDS).astype(np.int64)
-        self.held = [held.draw(chosen[i : i + plan.batch], rng) for i in range(0, len(chosen), plan.batch)]
+        drawn = [held.draw(chosen[i : i + plan.batch], rng) for i in range(0, len(chosen), plan.batch)]
+        self.held = [one.tensors(net, device) for one in drawn]
 
-    def draw(self, step: int) -> tuple[Tensor, Tensor, Batch]:
-        """(clean images, times, conditions) of a step, drawn from (seed, stage, step)."""
+    def draw(self, step: int) -> tuple[Drawn, Tensor]:
+        """(fields and conditions, times) of a step, drawn from (seed, stage, step)."""
         rng = np.random.default_rng([self.plan.seed, self.number, step])
-        clean, batch = self.batches.draw(rng.integers(len(self.batches.store), size=self.plan.batch), rng)
-        t = torch.from_numpy(rng.normal(0.0, 1.2, len(clean))).float().sigmoid().clamp(0.001, 0.985)
-        return clean, t, batch
+        drawn = self.batches.draw(rng.integers(len(self.batches.store), size=self.plan.batch), rng)
+        t = torch.from_numpy(rng.normal(0.0, 1.2, self.plan.batch)).float().sigmoid().clamp(0.001, 0.985)
+        return drawn, t
 
     def loss(self, step: int) -> tuple[Tensor, Metrics]:
         """The loss of one batch; the average follows the last step."""
         self._follow(step)
-        clean, t, batch = self.draws(step)
+        drawn, t = self.draws(step)
         on = self.device
+        clean, batch = drawn.tensors(self.net, on)
         generator = torch.Generator(on).manual_seed(1_000_003 * self.plan.seed + 100_003 * self.number + step)
         noise = torch.randn(clean.shape, generator=generator, device=on)
-        loss = flow_loss(self.net, clean.to(on), batch.to(on), t.to(on), noise).mean()
+        loss = flow_loss(self.net, clean, batch, t.to(on), noise).mean()
         return loss, {"loss": loss.detach()}
 
     @torch.no_grad()
@@ -159,7 +160,7 @@ class _Work:
         for clean, batch in self.held:
             t = (torch.arange(len(clean)) + 0.5) / len(clean) * 0.97
             noise = torch.randn(clean.shape, generator=generator)
-            losses = flow_loss(self.average, clean.to(on), batch.to(on), t.to(on), noise.to(on))
+            losses = flow_loss(self.average, clean, batch, t.to(on), noise.to(on))
             for value, kind in zip(losses.tolist(), batch.kind.tolist(), strict=True):
                 (led if kind else free).append(value)
         mean = float(np.mean(free + led))

@@ -24,11 +24,12 @@ ALONE = 12
 PATHAGENT = [sys.executable, "-m", "pathagent.cli"]
 
 
-def measured(command: list[str], cache: Path) -> tuple[float, float]:
-    """(seconds, CPU seconds) of one command with a cache of its own; its failure is ours."""
+def measured(command: list[str], cache: Path, cores: int | None = None) -> tuple[float, float]:
+    """(seconds, CPU seconds) of one command with its own cache, on so many cores; its failure is ours."""
     environment = os.environ | {"PATHAGENT_CACHE": str(cache)}
+    held = [] if cores is None else ["taskset", "--cpu-list", f"0-{cores - 1}"]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([*PATHAGENT, *command], env=environment, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([*held, *PATHAGENT, *command], env=environment, stdout=subprocess.DEVNULL, check=True)
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -49,17 +50,17 @@ def main() -> None:
             for s in slides[:ALONE]
         ]
         rows[f"{ALONE} one by one"] = (sum(s for s, _ in alone), sum(c for _, c in alone))
-        for workers in (1, 2):
-            command = ["batch", *map(str, slides), "-o", str(place / f"w{workers}"), *stages]
-            rows[f"all, {workers} workers"] = measured(
-                [*command, "--workers", str(workers)], place / f"cache-{workers}"
-            )
+        for workers, cores in ((1, None), (1, 1), (2, 2)):
+            name = f"{workers} workers, {cores or 'all'} cores"
+            command = ["batch", *map(str, slides), "-o", str(place / name), *stages]
+            rows[name] = measured([*command, "--workers", str(workers)], place / f"cache {name}", cores)
     for name, (seconds, cpu) in rows.items():
         print(f"{name:<22} {seconds:8.1f} s {cpu:8.1f} CPU s")
-    apart, one, two = (row[0] for row in list(rows.values())[1:])
-    share = one / SLIDES / (apart / ALONE)
+    apart, free, one, two = (row[0] for row in list(rows.values())[1:])
+    share = free / SLIDES / (apart / ALONE)
     print(f"a slide of one worker beside a single command: {share:.2f} of its time")
-    print(f"two workers beside one: {one / two:.2f} times as fast")
+    print(f"two workers, two cores, beside one on one core: {one / two:.2f} times as fast")
+    print(f"beside one that has both cores for the model: {free / two:.2f} times as fast")
     print(json.dumps({name: [round(v, 2) for v in row] for name, row in rows.items()}))
 
 

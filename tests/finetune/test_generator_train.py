@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d, pixel_shuffle
 
 from pathagent_finetune import generator_store
 from pathagent_finetune.generator_batch import FieldBatches, draw_holes, turned, turned_angles
-from pathagent_finetune.generator_recipe import GeneratorRecipe, load_recipe
+from pathagent_finetune.generator_recipe import FieldSets, GeneratorRecipe, load_recipe
 from pathagent_finetune.generator_train import flow_loss, train_stage
 from pathagent_finetune.loop import Budget
-from pathagent_finetune.tilestore import TileSet, TileSets
+from pathagent_finetune.tilestore import TileSet
 from pathagent_tools.core.errors import UserError
-from pathagent_tools.generators.network import Generator, Shape
+from pathagent_tools.generators.conditions import LABELS, REFERENCE_KINDS
+from pathagent_tools.generators.network import FOLD, FOLDED, PICTURE, Generator, Shape, map_tensor
 from pathagent_tools.generators.weights import load_network
 
 CPU = torch.device("cpu")
@@ -34,7 +36,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, generator_stor
 def tiny(steps: int) -> GeneratorRecipe:
     one = TileSet(count=16, first_seed=640)
     return GeneratorRecipe(
-        id="tiny", version="0", seed=3, px=32, fields=TileSets(train=one, validation=one, test=one),
+        id="tiny", version="0", seed=3, px=32,
+        fields=FieldSets(train=one, validation=one, test=one, layouts=one),
         shape=Shape(channels=(16, 16, 32), layers=1, head=16), batch=4,
         stages=(Budget(steps=steps, lr=2e-3),), ema=0.9, threads=1,
     )  # fmt: skip
@@ -71,8 +74,7 @@ def test_a_run_that_stops_goes_on_to_the_same_weights(
 def test_the_loss_falls_on_what_is_seen_again(stores: dict[str, generator_store.FieldStore]) -> None:
     torch.manual_seed(0)
     net = Generator(Shape(channels=(16, 16, 32), layers=1, head=16))
-    batches = FieldBatches(stores["train"], net)
-    clean, told = batches.draw(np.arange(4), np.random.default_rng(0))
+    clean, told = FieldBatches(stores["train"]).draw(np.arange(4), np.random.default_rng(0)).tensors(net)
     t, noise = torch.full((4,), 0.5), torch.randn(clean.shape)
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3)
     losses = []
@@ -87,14 +89,52 @@ def test_the_loss_falls_on_what_is_seen_again(stores: dict[str, generator_store.
 
 def test_conditions_are_given_and_left_out(stores: dict[str, generator_store.FieldStore]) -> None:
     net = Generator(Shape(channels=(16, 16, 32), layers=1, head=16))
-    batches = FieldBatches(stores["train"], net)
-    rng = np.random.default_rng(1)
-    _, told = batches.draw(np.repeat(np.arange(16), 8), rng)
+    drawn = FieldBatches(stores["train"]).draw(np.repeat(np.arange(16), 8), np.random.default_rng(1))
+    _, told = drawn.tensors(net)
     assert 0.2 < float((told.words > 0).float().mean()) < 0.8
     assert len(set(told.kind.tolist())) >= 4
     given = told.maps.abs().sum((1, 2, 3)) > 0
     assert 0.1 < float(given.float().mean()) < 0.9
     assert bool((told.reference[told.kind == 0] == 0).all())
+
+
+def test_a_reference_shows_what_its_kind_says(stores: dict[str, generator_store.FieldStore]) -> None:
+    net = Generator(Shape(channels=(16, 16, 32), layers=1, head=16))
+    drawn = FieldBatches(stores["train"]).draw(np.repeat(np.arange(16), 12), np.random.default_rng(2))
+    clean, told = drawn.tensors(net)
+    other = net.normalise(drawn.partner.permute(0, 3, 1, 2))
+    seen = pixel_shuffle(told.reference[:, :PICTURE], FOLD)
+    known = pixel_shuffle(told.reference[:, PICTURE : PICTURE + FOLDED], FOLD) > 0
+    for i, number in enumerate(told.kind.tolist()):
+        kind = REFERENCE_KINDS[number]
+        if kind == "none":
+            assert not known[i].any()
+            continue
+        assert torch.equal(known[i, 0], drawn.known[i])
+        if kind == "holes":
+            assert torch.equal(seen[i], torch.where(known[i], clean[i], 0.0)) and not known[i].all()
+        elif kind == "low resolution":
+            small = avg_pool2d(clean[i : i + 1], 8)
+            assert torch.allclose(avg_pool2d(seen[i : i + 1], 8), small, atol=0.6)
+            assert not torch.equal(seen[i], clean[i])
+        else:
+            assert torch.equal(seen[i], other[i])
+            apart = (drawn.image[i].int() - drawn.partner[i].int()).abs().amax(-1)
+            assert kind == "stain" or not (apart[drawn.known[i]] > 14).any()
+
+
+def test_what_is_not_told_of_a_layout_is_not_seen(stores: dict[str, generator_store.FieldStore]) -> None:
+    labels = torch.from_numpy(stores["train"].stack("labels", np.arange(4))).long()
+    masks, fibres = torch.ones_like(labels).bool(), torch.full((4, 8, 8), 0.7)
+    given = torch.tensor([[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1]]).bool()
+    told = map_tensor(labels, masks, masks, fibres, given)
+    nuclei, membranes = told[:, :FOLDED], told[:, FOLDED : 2 * FOLDED]
+    shares = told[:, 2 * FOLDED : 2 * FOLDED + len(LABELS)]
+    directions = told[:, 2 * FOLDED + len(LABELS) : -2]
+    assert nuclei.amax((1, 2, 3)).tolist() == [1, 0, 1, 0] == told[:, -1].amax((1, 2)).tolist()
+    assert membranes.amax((1, 2, 3)).tolist() == [1, 1, 0, 0]
+    assert directions.abs().amax((1, 2, 3)).tolist() == [1, 1, 0, 0]
+    assert torch.allclose(shares.sum(1), given[:, 0].float()[:, None, None].expand(4, 8, 8))
 
 
 def test_a_direction_turns_with_its_picture() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pathagent.agents import candidates
-from pathagent.agents.navigation import _names_tissue, _quota
+from pathagent.agents.navigation import _names_tissue, _quota, quota_size
 from pathagent_tools.core.geometry import Region
 
 SHARES = {0: 0.9, 100: 0.9, 200: 0.4}
@@ -87,3 +87,8 @@ def test_a_later_round_looks_into_a_piece_that_nobody_has_seen() -> None:
     assert [c.id for c in _quota(best, [best[5]], first=False, size=3)] == ["K1", "K2", "K6"]
     assert [c.id for c in _quota(best, [], first=False, size=3)] == ["K1", "K2", "K3"]
     assert [c.id for c in _quota(best, [best[5]], first=True, size=3)] == ["K1", "K2", "K3"]
+
+
+def test_a_search_leaves_the_model_a_look_of_six_and_a_known_lesion_half() -> None:
+    assert [quota_size(n, searching=True) for n in (1, 2, 6, 8, 12)] == [1, 2, 5, 7, 10]
+    assert [quota_size(n, searching=False) for n in (1, 2, 6, 7)] == [1, 1, 3, 4]

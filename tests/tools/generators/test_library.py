@@ -99,7 +99,7 @@ def test_the_record_says_whose_layout_it_is(weights: Path) -> None:
     generator.library = library()
     studio = Studio(generator, sampling=Sampling(steps=1, guidance=1.0))
     words = {"tissue": "stroma"}
-    assert studio.laid_out([Conditions(words=words)], [3])[0].given["layout"] == "of a training field"
+    assert studio.laid_out([Conditions(words=words)], [3])[0].given["layout"] == "of a rendered field"
     own = Conditions(layout=Layout(np.full((128, 128), 9, np.uint8)))
     assert studio.laid_out([own], [3])[0].given["layout"] == "given"
     assert "layout" not in studio.laid_out([Conditions(words={"tissue": "mucin"})], [3])[0].given

@@ -1,8 +1,9 @@
 """Layouts that a request in words or dials is drawn on, where it brings none of its own.
 
 The embedded network paints a layout well and hardly composes one from words. So a folder of weights may hold
-layouts of its training fields with what is true of them; one that shows what is asked is taken, mirrored by
-the seed, and the network paints it. What such an image composes is therefore a training field's, never new.
+layouts of rendered fields with what is true of them; one that shows what is asked is taken, mirrored by the
+seed, and the network paints it. What such an image composes is therefore a rendered field's (the shipped
+library's are of fields never trained on), while what it looks like is the network's.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ COMPOSING: Final = ("tissue", "architecture")
 """Slots that a layout must show; the others are wished for."""
 HEARD: Final = tuple(slot for slot in WORD_SLOTS if slot != "stain")
 """Slots that a layout can show."""
-SOURCE: Final = "of a training field"
+SOURCE: Final = "of a rendered field"
 NEAR: Final = 0.25
 """Layouts this much worse than the best fit are as good: one of them is drawn by the seed."""
 MOST: Final = 12

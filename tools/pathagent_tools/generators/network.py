@@ -62,10 +62,6 @@ class Batch:
     maps: Tensor
     reference: Tensor
 
-    def to(self, device: Any) -> Batch:
-        """The same on another device."""
-        return Batch(**{k: v.to(device) for k, v in vars(self).items()})
-
 
 class Generator(nn.Module):
     """Conditions and a U-Net. `forward` gives the estimate of the clean, normalised image."""
@@ -119,7 +115,9 @@ class Generator(nn.Module):
 
     def normalise(self, image: Tensor) -> Tensor:
         """[n, 3, h, w] 0..255 → unit variance."""
-        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.shape.mean, self.shape.std))
+        mean, std = (
+            torch.tensor(v, device=image.device).view(1, 3, 1, 1) for v in (self.shape.mean, self.shape.std)
+        )
         return (image.float() / 255 - mean) / std
 
     def pixels(self, x: Tensor) -> NDArray[np.uint8]:
@@ -158,26 +156,23 @@ def stain_numbers(code: Sequence[float] | None) -> list[float]:
     return [*(v - 0.4 for v in code), 1.0] if code is not None else [0.0] * (STAIN_NUMBERS + 1)
 
 
-def map_tensor(
-    labels: Tensor, nuclei: Tensor | None, membranes: Tensor | None, fibres: Tensor | None
-) -> Tensor:
-    """[MAP_CHANNELS, h/4, w/4] of one layout: labels [h, w] long, masks [h, w], fibres [h/4, w/4] radians."""
-    h, w = labels.shape
-    shares = F.avg_pool2d(F.one_hot(labels, len(LABELS)).permute(2, 0, 1).float()[None], FOLD)[0]
-    empty = torch.zeros(FOLDED, h // FOLD, w // FOLD)
-    parts = [empty if m is None else F.pixel_unshuffle(m.float()[None], FOLD) for m in (nuclei, membranes)]
-    one = torch.ones(1, h // FOLD, w // FOLD)
-    if fibres is None:
-        direction = torch.zeros(3, h // FOLD, w // FOLD)
-    else:
-        direction = torch.cat([(2 * fibres).cos()[None], (2 * fibres).sin()[None], one])
-    return torch.cat([*parts, shares, direction, one, one * float(nuclei is not None)])
+def map_tensor(labels: Tensor, nuclei: Tensor, membranes: Tensor, fibres: Tensor, given: Tensor) -> Tensor:
+    """[n, MAP_CHANNELS, h/4, w/4] of n layouts: labels [n, h, w] long, masks [n, h, w] bool, fibres
+    [n, h/4, w/4] radians. given [n, 4] bool: whether layout, nuclei, membranes, fibres are told."""
+    layout, *parts = given.float()[..., None, None].unbind(1)
+    shares = F.avg_pool2d(F.one_hot(labels, len(LABELS)).permute(0, 3, 1, 2).float(), FOLD)
+    spots, rims = (F.pixel_unshuffle(m[:, None].float(), FOLD) for m in (nuclei, membranes))
+    one = torch.ones_like(shares[:, :1])
+    along = torch.stack([(2 * fibres).cos(), (2 * fibres).sin(), one[:, 0]], 1)
+    there = [part[:, None] for part in parts]
+    told = [spots * there[0], rims * there[1], shares, along * there[2], one, one * there[0]]
+    return torch.cat(told, 1) * layout[:, None]
 
 
 def reference_tensor(picture: Tensor, known: Tensor) -> Tensor:
-    """[PICTURE + FOLDED + 1, h/4, w/4]: picture [3, h, w] normalised, known [h, w] 0/1."""
-    folded = F.pixel_unshuffle(torch.cat([picture, known[None]]), FOLD)
-    return torch.cat([folded, torch.ones(1, *folded.shape[1:])])
+    """[n, PICTURE + FOLDED + 1, h/4, w/4]: picture [n, 3, h, w] normalised, known [n, h, w] bool."""
+    folded = F.pixel_unshuffle(torch.cat([picture, known[:, None].to(picture)], 1), FOLD)
+    return torch.cat([folded, torch.ones_like(folded[:, :1])], 1)
 
 
 def _word(condition: Conditions, slot: str) -> int:
@@ -189,12 +184,15 @@ def _maps(condition: Conditions, size: int) -> Tensor:
     layout = condition.layout
     if layout is None:
         return torch.zeros(MAP_CHANNELS, size // FOLD, size // FOLD)
-    masks = [
-        None if m is None else torch.from_numpy(np.array(m))
-        for m in (layout.nuclei, layout.membranes, layout.fibres)
-    ]
-    labels = torch.from_numpy(np.ascontiguousarray(layout.labels).astype(np.int64))
-    return map_tensor(labels, *masks)
+    masks = (layout.nuclei, layout.membranes)
+    fine = np.zeros((size // FOLD, size // FOLD), np.float32) if layout.fibres is None else layout.fibres
+    given = torch.tensor([[True, *(m is not None for m in (*masks, layout.fibres))]])
+    spots, rims = (
+        torch.from_numpy(np.zeros(layout.labels.shape, bool) if m is None else np.array(m))[None]
+        for m in masks
+    )
+    labels = torch.from_numpy(np.ascontiguousarray(layout.labels).astype(np.int64))[None]
+    return map_tensor(labels, spots, rims, torch.from_numpy(np.array(fine))[None], given)[0]
 
 
 def _reference(condition: Conditions, size: int, normalise: Any) -> Tensor:
@@ -202,6 +200,6 @@ def _reference(condition: Conditions, size: int, normalise: Any) -> Tensor:
     if reference is None:
         return torch.zeros(PICTURE + FOLDED + 1, size // FOLD, size // FOLD)
     image = torch.from_numpy(np.array(reference.image)).permute(2, 0, 1)[None]
-    known = torch.from_numpy(np.array(reference.known)).float()
-    picture = normalise(image)[0]
-    return reference_tensor(picture * known if reference.kind == "holes" else picture, known)
+    known = torch.from_numpy(np.array(reference.known))[None]
+    picture = normalise(image)
+    return reference_tensor(picture * known if reference.kind == "holes" else picture, known)[0]

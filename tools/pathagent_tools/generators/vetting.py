@@ -20,8 +20,8 @@ from pathagent_tools.generators.protocol import ImageGenerator
 from pathagent_tools.generators.read_back import nuclear_numbers
 from pathagent_tools.generators.studio import Drawn
 
-THUMBNAILS: Final = "training_thumbnails.npy"
-SIDE: Final = 16
+THUMBNAILS: Final = "training_thumbnails.npz"
+SIDE: Final = 12
 COPY: Final = 0.97
 """Correlation of thumbnails from which on an image is called a possible copy."""
 
@@ -93,8 +93,14 @@ def training_thumbnails(generator: ImageGenerator) -> NDArray[np.float32] | None
     folder = getattr(generator, "folder", None)
     if folder is None or not (Path(folder) / THUMBNAILS).is_file():
         return None
-    stored = np.load(Path(folder) / THUMBNAILS, allow_pickle=False)
+    with np.load(Path(folder) / THUMBNAILS, allow_pickle=False) as file:
+        stored = file["grey"]
     return unit(stored.reshape(len(stored), -1).astype(np.float32))
+
+
+def save_thumbnails(folder: Path, images: Sequence[Image]) -> None:
+    """Write what `training_thumbnails` reads."""
+    np.savez_compressed(folder / THUMBNAILS, grey=thumbnails(images))
 
 
 def thumbnails(images: Sequence[Image] | NDArray[np.uint8]) -> NDArray[np.uint8]:
