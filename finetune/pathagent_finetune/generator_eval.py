@@ -23,7 +23,6 @@ from pathagent_tools.core.protocols import Image
 from pathagent_tools.encoders.tissue_map import tissue_shares
 from pathagent_tools.generators.conditions import WORD_SLOTS, Conditions, Layout, stain_code
 from pathagent_tools.generators.read_back import SHOWS, nuclear_numbers, read_back
-from pathagent_tools.generators.sampling import Sampling
 from pathagent_tools.generators.studio import Studio
 from pathagent_tools.measure.image_scores import frechet, kid, ks, wasserstein
 
@@ -218,7 +217,7 @@ def seconds_and_memory(
     rows = []
     reference = features_of(studio.encoder, [test.get("images", i) for i in range(min(4 * n, len(test)))])
     for count in steps:
-        studio.sampling = Sampling(steps=count, guidance=studio.sampling.guidance)
+        studio.sampling = studio.sampling.model_copy(update={"steps": count})
         told = [_told(test, i, layout=False) for i in range(n)]
         started = time.process_time()
         images = studio.draw(told, list(range(n)))

@@ -11,7 +11,7 @@ from pathagent_tools.generators.conditions import Conditions, Layout, Reference
 from pathagent_tools.generators.embedded_generator import EmbeddedGenerator
 from pathagent_tools.generators.protocol import ImageGenerator
 from pathagent_tools.generators.registry import load_generator
-from pathagent_tools.generators.sampling import Sampling, euler, guided, sample
+from pathagent_tools.generators.sampling import Sampling, guided, integrate, sample
 from pathagent_tools.phantom.field import FieldSample
 
 TWO = Sampling(steps=2, guidance=2.0)
@@ -80,9 +80,8 @@ def test_guidance_pushes_away_from_another_stain_too_and_keeps_the_reference(
 
 
 def test_steps_are_shorter_where_noise_is_much_and_end_at_the_image() -> None:
-    for start in (0.0, 0.4):
-        lengths = np.diff(Sampling(steps=8).times(start))
-        assert (np.diff(lengths) > 0).all() and lengths.sum() == pytest.approx(1 - start)
+    lengths = np.diff(Sampling(steps=8).times)
+    assert (np.diff(lengths) > 0).all() and lengths.sum() == pytest.approx(1)
 
 
 def test_a_perfect_estimate_is_reached_in_one_step(generator: EmbeddedGenerator) -> None:
@@ -93,13 +92,32 @@ def test_a_perfect_estimate_is_reached_in_one_step(generator: EmbeddedGenerator)
             return wanted
 
     for steps in (1, 3):
-        out = euler(Oracle(), torch.randn(1, 3, 8, 8), [Conditions()], Sampling(steps=steps))  # type: ignore[arg-type]
+        told = Sampling(steps=steps)
+        out = integrate(Oracle(), lambda _: torch.randn(1, 3, 8, 8), [Conditions()], told)  # type: ignore[arg-type]
         assert torch.allclose(out, wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("wrong", [Sampling(steps=0), Sampling(steps=1000), Sampling(guidance=0.2)])
+def test_each_step_draws_as_much_of_its_noise_anew_as_was_asked(generator: EmbeddedGenerator) -> None:
+    """A network that says "black" leaves the noise alone: what is there at the last step shows its parts."""
+    drawn = [torch.full((1, 3, 8, 8), float(n)) for n in (3, 5, 7)]
+    seen: list[float] = []
+
+    class Black:
+        def denoise(self, x: torch.Tensor, t: float, conditions: object) -> torch.Tensor:
+            seen.append(float(x.mean()) / (1 - t))
+            return torch.zeros_like(x)
+
+    for fresh, wanted in ((0.0, [3, 3, 3]), (1.0, [3, 5, 7]), (0.6, [3, 5.4, 8.52])):
+        seen.clear()
+        integrate(Black(), lambda step: drawn[step], [Conditions()], Sampling(steps=3, fresh=fresh))  # type: ignore[arg-type]
+        assert seen == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    "wrong", [Sampling(steps=0), Sampling(steps=1000), Sampling(guidance=0.2), Sampling(fresh=1.5)]
+)
 def test_steps_and_guidance_out_of_range_are_refused(generator: EmbeddedGenerator, wrong: Sampling) -> None:
-    with pytest.raises(UserError, match="use 1 to"):
+    with pytest.raises(UserError, match=r"use \d to"):
         sample(generator, [TUMOUR], [0], sampling=wrong)
 
 

@@ -1,8 +1,13 @@
-"""From noise to images in a few Euler steps, over any `ImageGenerator`."""
+"""From noise to images in a few steps, over any `ImageGenerator`.
+
+Each step goes from the estimate of the clean image back to a time with less noise. How much of that noise is
+new is a choice: none follows the flow as it was learned (Euler), fresh noise forgets what earlier steps got
+wrong, which a small network needs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -18,25 +23,35 @@ BATCH: Final = 16
 BEND: Final = 1.5
 """Above 1, steps are shorter where noise is much: what goes where, and its colour, is settled there."""
 MAX_STEPS: Final = 200
+SEEDS_APART: Final = 1_000_000_007
 
 
 class Sampling(Frozen):
-    """How images are drawn. guidance: 1 follows the conditions as learned, more exaggerates them."""
+    """How images are drawn. guidance: 1 follows the conditions as learned, more exaggerates them. fresh:
+    share of the noise that each step draws anew, 0 to 1 (of its amplitude; its variance is kept)."""
 
-    steps: int = 8
-    guidance: float = 1.5
+    steps: int = 12
+    guidance: float = 1.75
+    fresh: float = 1.0
 
-    def times(self, start: float = 0.0) -> NDArray[np.float64]:
-        """Times of the steps from `start` to 1."""
-        return start + (1 - start) * np.linspace(0.0, 1.0, self.steps + 1) ** BEND
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Times of the steps, from 0 to 1."""
+        return np.linspace(0.0, 1.0, self.steps + 1) ** BEND
+
+
+Noise = Callable[[int], Any]
+"""Noise of the images at a step: 0 is what they start from."""
 
 
 def check_sampling(sampling: Sampling) -> Sampling:
     """UserError where steps or guidance are out of range."""
     if not 1 <= sampling.steps <= MAX_STEPS:
-        raise UserError(f"{sampling.steps} steps cannot be taken: use 1 to {MAX_STEPS}, e.g. 8.")
+        raise UserError(f"{sampling.steps} steps cannot be taken: use 1 to {MAX_STEPS}, e.g. 12.")
     if not 1.0 <= sampling.guidance <= 10.0:
-        raise UserError(f"Guidance {sampling.guidance:g} is out of range: use 1 to 10, e.g. 1.5.")
+        raise UserError(f"Guidance {sampling.guidance:g} is out of range: use 1 to 10, e.g. 1.75.")
+    if not 0.0 <= sampling.fresh <= 1.0:
+        raise UserError(f"A share of {sampling.fresh:g} of the noise cannot be new: use 0 to 1, e.g. 1.")
     return sampling
 
 
@@ -57,25 +72,31 @@ def sample(
     out = []
     for i in range(0, len(conditions), BATCH):
         asked, drawn = conditions[i : i + BATCH], seeds[i : i + BATCH]
-        x = euler(generator, generator.noise(drawn, size), asked, sampling)
-        out.append(keep_known(generator.decode(x), asked))
+
+        def noise(step: int, seeds: Sequence[int] = drawn) -> Any:
+            return generator.noise([seed_of(seed, step) for seed in seeds], size)
+
+        out.append(keep_known(generator.decode(integrate(generator, noise, asked, sampling)), asked))
     return np.concatenate(out)
 
 
-def euler(
-    generator: ImageGenerator,
-    x: Any,
-    conditions: Sequence[Conditions],
-    sampling: Sampling,
-    start: float = 0.0,
+def integrate(
+    generator: ImageGenerator, noise: Noise, conditions: Sequence[Conditions], sampling: Sampling
 ) -> Any:
-    """Integrate the flow from x at time `start` to the image."""
-    times = sampling.times(start)
-    for now, later in pairwise(times):
+    """From noise to the images, in the generator's own space."""
+    x = noise(0)
+    for step, (now, later) in enumerate(pairwise(sampling.times), 1):
         clean = guided(generator, x, float(now), conditions, sampling.guidance)
-        noise = (x - now * clean) / (1 - now)
-        x = later * clean + (1 - later) * noise
+        left = (x - now * clean) / (1 - now)
+        if sampling.fresh and step < sampling.steps:
+            left = (1 - sampling.fresh**2) ** 0.5 * left + sampling.fresh * noise(step)
+        x = later * clean + (1 - later) * left
     return x
+
+
+def seed_of(seed: int, step: int) -> int:
+    """The seed of a step's noise; that of step 0 is the image's own."""
+    return seed + step * SEEDS_APART
 
 
 def guided(

@@ -14,7 +14,7 @@ from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.core.protocols import Image
 from pathagent_tools.generators.conditions import LABELS, Conditions, Layout, stain_code
-from pathagent_tools.generators.sampling import euler
+from pathagent_tools.generators.sampling import integrate, seed_of
 from pathagent_tools.generators.sources import read_layout, read_picture
 from pathagent_tools.generators.studio import Drawn, Studio
 from pathagent_tools.generators.tasks.patches import Seed
@@ -123,9 +123,12 @@ def _window(
     import torch
 
     told = conditions.but(layout=layouts.window(x, y, size))
-    noise = place_noise(seed, x, y, size)
-    x0 = euler(studio.generator, torch.from_numpy(noise)[None], [told], studio.sampling)
-    return np.asarray(studio.generator.decode(x0)[0], np.float32)
+
+    def noise(step: int) -> torch.Tensor:
+        return torch.from_numpy(place_noise(seed_of(seed, step), x, y, size))[None]
+
+    drawn = integrate(studio.generator, noise, [told], studio.sampling)
+    return np.asarray(studio.generator.decode(drawn)[0], np.float32)
 
 
 def place_noise(seed: int, x: int, y: int, size: int) -> NDArray[np.float32]:
