@@ -32,7 +32,7 @@ X = Annotated[int | None, typer.Option("--x", help="Centre of the field on a sli
 Y = Annotated[int | None, typer.Option("--y", help="Centre of the field on a slide, level-0 px.")]
 StainOf = Annotated[Path | None, typer.Option("--stain-of", help="Image whose stain is wanted.")]
 Picture = Annotated[Path, typer.Argument(help="Image file, or a slide with --x and --y.")]
-DEFAULT_STEPS, DEFAULT_GUIDANCE = 12, 1.75
+DEFAULT_STEPS, DEFAULT_GUIDANCE = 12, 2.0
 
 
 @app.callback()

@@ -31,7 +31,7 @@ class Sampling(Frozen):
     share of the noise that each step draws anew, 0 to 1 (of its amplitude; its variance is kept)."""
 
     steps: int = 12
-    guidance: float = 1.75
+    guidance: float = 2.0
     fresh: float = 1.0
 
     @property
@@ -49,7 +49,7 @@ def check_sampling(sampling: Sampling) -> Sampling:
     if not 1 <= sampling.steps <= MAX_STEPS:
         raise UserError(f"{sampling.steps} steps cannot be taken: use 1 to {MAX_STEPS}, e.g. 12.")
     if not 1.0 <= sampling.guidance <= 10.0:
-        raise UserError(f"Guidance {sampling.guidance:g} is out of range: use 1 to 10, e.g. 1.75.")
+        raise UserError(f"Guidance {sampling.guidance:g} is out of range: use 1 to 10, e.g. 2.")
     if not 0.0 <= sampling.fresh <= 1.0:
         raise UserError(f"A share of {sampling.fresh:g} of the noise cannot be new: use 0 to 1, e.g. 1.")
     return sampling
