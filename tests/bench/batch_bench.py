@@ -56,10 +56,12 @@ def main() -> None:
             rows[name] = measured([*command, "--workers", str(workers)], place / f"cache {name}", cores)
     for name, (seconds, cpu) in rows.items():
         print(f"{name:<22} {seconds:8.1f} s {cpu:8.1f} CPU s")
-    apart, free, one, two = (row[0] for row in list(rows.values())[1:])
+    first, apart, free, one, two = (row[0] for row in rows.values())
     share = free / SLIDES / (apart / ALONE)
+    start = (first - one / SLIDES) / (1 - 1 / SLIDES)
     print(f"a slide of one worker beside a single command: {share:.2f} of its time")
     print(f"two workers, two cores, beside one on one core: {one / two:.2f} times as fast")
+    print(f"without the start of a process ({start:.1f} s): {(one - start) / (two - start):.2f}")
     print(f"beside one that has both cores for the model: {free / two:.2f} times as fast")
     print(json.dumps({name: [round(v, 2) for v in row] for name, row in rows.items()}))
 
