@@ -1,6 +1,6 @@
 """What a generator costs and what its marks withstand: `make bench-generators`.
 
-Seconds of CPU, peak memory, read-back and kernel distance at 4, 8, 16 and 50 steps; then marks on images,
+Seconds of CPU, peak memory, read-back and kernel distance at 4, 8, 12, 16 and 50 steps; then marks on images,
 after JPEG 75, a tenth cut from each side and three quarters of the size, and false alarms on phantoms and,
 with PATHAGENT_TEST_DATA, on tiles of real slides. `--only field`: large fields, a process each, their peak
 memory and the gradients where windows meet beside those inside them; it takes a quarter of an hour.
@@ -39,7 +39,7 @@ from pathagent_tools.generators.tasks.large_field import ScaledLayout
 from pathagent_tools.generators.tasks.layouts import OVERLAP, field_rows
 from pathagent_tools.phantom.field import sample_field
 
-STEPS = (4, 8, 16, 50)
+STEPS = (4, 8, 12, 16, 50)
 SIDES = (1024, 4096)
 SCALE = 8
 BLOBS = (2, 2, 4, 6, 7)
