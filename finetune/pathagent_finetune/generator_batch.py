@@ -40,7 +40,7 @@ _PARTNERS: Final[dict[str, ReferenceKind]] = {"stain": "stain", "artifact": "art
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnFields:
     """What was drawn for n fields: bytes and choices, little enough to travel between processes.
 
     image, partner [n, px, px, 3] uint8; labels, layers [n, px, px] uint8; fibres [n, px/4, px/4] radians;
@@ -87,10 +87,10 @@ class FieldBatches:
         self.store = store
         self.codes = [row["stain"] for row in store.truth]
 
-    def draw(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Drawn:
+    def draw(self, indices: NDArray[np.int64], rng: np.random.Generator) -> DrawnFields:
         """Fields of these indices, each turned about and with conditions drawn by `rng`."""
         drawn = [self._one(int(i), rng) for i in indices]
-        return Drawn(**{key: torch.from_numpy(np.stack([d[key] for d in drawn])) for key in drawn[0]})
+        return DrawnFields(**{key: torch.from_numpy(np.stack([d[key] for d in drawn])) for key in drawn[0]})
 
     def _one(self, index: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         truth = self.store.truth[index]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pathagent_finetune import generator_store
 from pathagent_finetune.draws import Draws, device_name, training_device
-from pathagent_finetune.generator_batch import Drawn, FieldBatches
+from pathagent_finetune.generator_batch import DrawnFields, FieldBatches
 from pathagent_finetune.generator_recipe import GeneratorRecipe, load_recipe
 from pathagent_finetune.loop import Metrics, Stage, claim, run
 from pathagent_finetune.tilestore import Split, in_processes
@@ -127,7 +127,7 @@ class _Work:
         drawn = [held.draw(chosen[i : i + plan.batch], rng) for i in range(0, len(chosen), plan.batch)]
         self.held = [one.tensors(net, device) for one in drawn]
 
-    def draw(self, step: int) -> tuple[Drawn, Tensor]:
+    def draw(self, step: int) -> tuple[DrawnFields, Tensor]:
         """(fields and conditions, times) of a step, drawn from (seed, stage, step)."""
         rng = np.random.default_rng([self.plan.seed, self.number, step])
         drawn = self.batches.draw(rng.integers(len(self.batches.store), size=self.plan.batch), rng)

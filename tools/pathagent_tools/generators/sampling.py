@@ -24,6 +24,7 @@ BEND: Final = 1.5
 """Above 1, steps are shorter where noise is much: what goes where, and its colour, is settled there."""
 MAX_STEPS: Final = 200
 SEEDS_APART: Final = 1_000_000_007
+"""Between the seeds of two steps of an image: more than seeds of images are apart."""
 
 
 class Sampling(Frozen):
