@@ -84,7 +84,7 @@ def batch(
         settings,
         folder,
         engine,
-        threads=max(1, (os.cpu_count() or 1) // workers),
+        threads=max(1, len(os.sched_getaffinity(0)) // workers),
         shard=shard,
         retry_failed=retry_failed,
         force=force,

@@ -7,14 +7,23 @@ processes that may crash, hang or be killed without taking the batch along (pack
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from signal import SIGKILL, Signals
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pathagent.batches.case import CaseResult, Job
 
 Work = Callable[[Job], CaseResult]
+PRELOADED: Final = [
+    "pathagent.api",
+    "pathagent.batches.work",
+    "pathagent_tools.vlm.inprocess",
+    "open_clip",
+    "peft",
+]
+"""Imported once, by the process from which all workers of this machine are forked."""
 
 
 class Engine(Protocol):
@@ -38,10 +47,14 @@ class ProcessEngine:
     def run(
         self, jobs: Sequence[Job], work: Work, started: Callable[[Job], None]
     ) -> Iterator[tuple[Job, CaseResult]]:
-        """As `Engine.run`. Workers are started afresh (spawn), so nothing of the driver leaks into them."""
+        """As `Engine.run`. Workers are forked from a clean process: nothing of the driver leaks into them."""
         from pebble import ProcessPool
 
-        pool = ProcessPool(max_workers=self.workers, context=multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
+        pool = ProcessPool(
+            max_workers=self.workers, context=context, initializer=_take_over, initargs=(dict(os.environ),)
+        )
         waiting, running = list(reversed(jobs)), dict[Future[CaseResult], Job]()
         try:
             while waiting or running:
@@ -69,6 +82,12 @@ class ProcessEngine:
         except ProcessExpired as error:
             return failed(job, *_death(error.exitcode))
         return result
+
+
+def _take_over(environment: dict[str, str]) -> None:
+    """Give a worker the driver's environment of now: what it is forked from keeps that of its start."""
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def failed(job: Job, kind: str, reason: str, *, seconds: float = 0.0, traceback: str = "") -> CaseResult:

@@ -30,6 +30,7 @@ from pathagent_tools.core.records import Report
 
 if TYPE_CHECKING:
     from pathagent.resources import Resources
+    from pathagent_tools.slides import Slide
 
 RESULT_NAME: Final = "case.json"
 """Last file of a finished case: proves that it is whole."""
@@ -54,9 +55,7 @@ def work(job: Job, encoder: SlideEncoder | None = None) -> CaseResult:
     started = time.monotonic()
     try:
         result = (_triage if job.settings.stages != "all" else _report)(job, encoder)
-        result = result.model_copy(
-            update={"seconds": round(time.monotonic() - started, 2), "thumbnail": _thumbnail(job)}
-        )
+        result = result.model_copy(update={"seconds": round(time.monotonic() - started, 2)})
         write_text_atomic(job.folder / RESULT_NAME, result.model_dump_json(indent=2) + "\n")
     except MemoryError as error:
         return failed(job, "out of memory", str(error) or "The worker ran out of memory.", **_cost(started))
@@ -77,8 +76,7 @@ def _die_with_driver() -> None:
         return
 
     def watch() -> None:
-        while os.getppid() == driver.pid:
-            time.sleep(0.25)
+        driver.join()
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True, name="die with driver").start()
@@ -90,6 +88,7 @@ def _cost(started: float) -> dict[str, Any]:
 
 def _report(job: Job, shared: SlideEncoder | None) -> CaseResult:
     from pathagent.api import draft_report
+    from pathagent_tools.slides import open_slide
 
     vlm, encoder = _loaded(job, shared)
     with _resolutions(job) as resolution:
@@ -109,7 +108,17 @@ def _report(job: Job, shared: SlideEncoder | None) -> CaseResult:
         )
     leading = _leading(draft)
     why = "" if leading else draft.outcome_text
-    return _done(job, outcome=draft.outcome, diagnosis=leading, reason=why, text=report_text(draft))
+    first = job.case.slides[0]
+    with open_slide(first.path, mpp=first.mpp) as slide:
+        seen = _thumbnail(slide)
+    return _done(
+        job,
+        outcome=draft.outcome,
+        diagnosis=leading,
+        reason=why,
+        text=report_text(draft),
+        thumbnail=seen,
+    )
 
 
 def _beside(job: Job, encoder: SlideEncoder) -> dict[str, Any]:
@@ -157,11 +166,13 @@ def _triage(job: Job, shared: SlideEncoder | None) -> CaseResult:
         if job.settings.stages == "triage,measure":
             measured = [measure(resources, o, r) for o, r in zip(slides, records, strict=True)]
             found["measures"] = [m.model_dump(mode="json") for m in measured]
+        seen = _thumbnail(slides[0].slide)
     with whole_folder(job.folder, force=True) as folder:
         text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
         write_text_atomic(folder / TRIAGE_NAME, text)
     outcomes = sorted({record.outcome for record in records})
-    return _done(job, outcome="; ".join("readable" if o == "report" else o for o in outcomes))
+    said = "; ".join("readable" if o == "report" else o for o in outcomes)
+    return _done(job, outcome=said, thumbnail=seen)
 
 
 def _opened(job: Job, shared: SlideEncoder | None, **resolution: Any) -> Resources:
@@ -232,23 +243,21 @@ def models(settings: Settings, threads: int) -> tuple[VisionLanguageModel, Slide
 def open_model(settings: Settings, threads: int) -> VisionLanguageModel:
     """The VLM of the batch, kept for the life of the process. UserError where it cannot be opened."""
     import torch
+    from threadpoolctl import threadpool_limits
 
     from pathagent_tools.vlm.profile import load_profile, open_vlm
 
     torch.set_num_threads(threads)
+    threadpool_limits(threads)
     profile = load_profile(settings.profile)
     return open_vlm(profile, vlm_url=settings.vlm_url, vlm_model=settings.vlm_model)
 
 
-def _thumbnail(job: Job) -> str:
-    """JPEG of the first slide, its longer side `THUMBNAIL_PX`, base64."""
+def _thumbnail(slide: Slide) -> str:
+    """JPEG of a slide, its longer side `THUMBNAIL_PX`, base64."""
     from PIL import Image
 
-    from pathagent_tools.slides import open_slide
-
-    first = job.case.slides[0]
-    with open_slide(first.path, mpp=first.mpp) as slide:
-        rgb, _ = slide.thumbnail(THUMBNAIL_PX)
+    rgb, _ = slide.thumbnail(THUMBNAIL_PX)
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=80)
     return base64.b64encode(buffer.getvalue()).decode()

@@ -56,4 +56,4 @@ class EncodeSettings(Frozen):
 
 def default_workers() -> int:
     """Reading is several times as fast as encoding: half of the processors, at most four."""
-    return max(1, min(4, (os.cpu_count() or 1) // 2))
+    return max(1, min(4, len(os.sched_getaffinity(0)) // 2))

@@ -6,6 +6,7 @@ CPU seconds (children included): on a busy machine only the latter mean somethin
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -21,6 +22,7 @@ from pathagent_tools.phantom.world import make_phantom
 SLIDES = 48
 ALONE = 12
 """So many of the slides are run one by one, each in a command of its own."""
+PR_SET_CHILD_SUBREAPER = 36
 PATHAGENT = [sys.executable, "-m", "pathagent.cli"]
 
 
@@ -30,12 +32,24 @@ def measured(command: list[str], cache: Path, cores: int | None = None) -> tuple
     held = [] if cores is None else ["taskset", "--cpu-list", f"0-{cores - 1}"]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run([*held, *PATHAGENT, *command], env=environment, stdout=subprocess.DEVNULL, check=True)
-    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = time.perf_counter() - start
+    _await_orphans()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _await_orphans() -> None:
+    """Workers outlive the command for a moment; waited for, their CPU seconds count here."""
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
 
 
 def main() -> None:
     """Render phantoms, then run some of them alone, and all with one worker and with two."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         slides = [write_slide(make_phantom(i), place, name=f"slide-{i}") for i in range(SLIDES)]

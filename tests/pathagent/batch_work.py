@@ -59,6 +59,21 @@ def poisoned_work(job: Job) -> CaseResult:
     return tiny_work(job)
 
 
+def telling_work(job: Job) -> CaseResult:
+    """Says what a worker was given: a variable of its environment, and the threads of its libraries."""
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    import pathagent_tools.vlm.profile as profiles
+
+    profiles.open_vlm = lambda *_, **__: LOOKED[0]  # type: ignore[assignment]
+    real.open_model(job.settings, job.threads)
+    np.ones((2, 2)) @ np.ones((2, 2))
+    threads = sorted({pool["num_threads"] for pool in threadpool_info()})
+    text = f"{os.environ.get('TOLD')} {threads}"
+    return CaseResult(case=job.case.name, state="done", text=text, digest=job.digest)
+
+
 def _greedy(settings: Settings, threads: int) -> None:
     raise MemoryError("Unable to allocate 93.1 GiB")
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from batch_work import SETTINGS, Inline, case, poisoned_work, server_gone, without_weights
+from batch_work import SETTINGS, Inline, case, poisoned_work, server_gone, telling_work, without_weights
 from stand_ins import PROFILE
 
 import pathagent
@@ -150,6 +150,18 @@ def test_a_case_that_hangs_is_stopped_in_time(plain_slide: Path, tmp_path: Path)
     results = finished([case("hang", plain_slide)], tmp_path / "out", engine, work=poisoned_work)
     assert results["hang"].kind == "timeout"
     assert "--timeout" in results["hang"].reason
+
+
+def test_a_worker_has_the_environment_of_now_and_the_threads_that_are_its_own(
+    plain_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    for value in ("one", "two"):
+        monkeypatch.setenv("TOLD", value)
+        out = tmp_path / value
+        done = finished([case(value, plain_slide)], out, ProcessEngine(), work=telling_work, threads=2)
+        told.append(done[value].text)
+    assert told == ["one [2]", "two [2]"]
 
 
 def test_a_stopped_batch_goes_on_and_does_nothing_twice(cases: list[BatchCase], tmp_path: Path) -> None:
