@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from signal import SIGKILL, Signals
@@ -85,9 +86,19 @@ class ProcessEngine:
 
 
 def _take_over(environment: dict[str, str]) -> None:
-    """Give a worker the driver's environment of now: what it is forked from keeps that of its start."""
+    """Make a worker its driver's, before its first job: it has the driver's environment of now (what it is
+    forked from keeps that of its start), and ends when the driver is killed, whatever it is busy with, so
+    that it does not go on beside the one that resumes the batch."""
     os.environ.clear()
     os.environ.update(environment)
+    threading.Thread(target=_die_with_driver, daemon=True, name="die with driver").start()
+
+
+def _die_with_driver() -> None:
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        driver.join()
+        os.kill(os.getpid(), SIGKILL)
 
 
 def failed(job: Job, kind: str, reason: str, *, seconds: float = 0.0, traceback: str = "") -> CaseResult:

@@ -6,11 +6,7 @@ import base64
 import csv
 import io
 import json
-import multiprocessing
-import os
-import signal
 import tempfile
-import threading
 import time
 import traceback
 import zlib
@@ -51,7 +47,6 @@ def work(job: Job, encoder: SlideEncoder | None = None) -> CaseResult:
 
     encoder: one that workers share, in place of this process's own.
     """
-    _die_with_driver()
     started = time.monotonic()
     try:
         result = (_triage if job.settings.stages != "all" else _report)(job, encoder)
@@ -66,20 +61,6 @@ def work(job: Job, encoder: SlideEncoder | None = None) -> CaseResult:
     except Exception as error:  # noqa: BLE001 - the batch's boundary: any failure of a case is its row
         return failed(job, "our fault", f"{type(error).__name__}: {error}", **_cost(started))
     return result
-
-
-@cache
-def _die_with_driver() -> None:
-    """A worker whose driver was killed must not go on beside the one that resumes the batch."""
-    driver = multiprocessing.parent_process()
-    if driver is None:
-        return
-
-    def watch() -> None:
-        driver.join()
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True, name="die with driver").start()
 
 
 def _cost(started: float) -> dict[str, Any]:

@@ -131,6 +131,11 @@ def check(tmp_path: Path, n: int, kills: int, engine: str) -> None:
     assert table(out) == table(tmp_path / "whole")
 
 
+def test_a_worker_whose_first_case_hangs_ends_with_its_driver(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "made.tiff", paint(lesion=False))
+    killed_after([case("hang", slide), case("A", slide)], tmp_path / "out", "local", 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_300_slides_one_in_twenty_bad_and_a_driver_that_is_killed_five_times(
