@@ -19,6 +19,7 @@ MAX_AREA_UM2: Final = 500.0
 _SMOOTH_UM = 0.5
 _LOCAL_UM = 10.0
 _SEED_UM = 2.2  # half the distance below which two peaks are one nucleus
+_MIDDLE_UM2 = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +62,40 @@ def _nuclear_mask(haematoxylin: Floats, mpp: float, threshold: float) -> NDArray
     smooth = ndimage.gaussian_filter(haematoxylin, _SMOOTH_UM / mpp)
     around = ndimage.uniform_filter(smooth, 2 * round(_LOCAL_UM / mpp) + 1)
     level = np.clip(0.5 * threshold + 0.6 * around, 0.75 * threshold, 1.6 * threshold)
-    mask = ndimage.binary_opening(smooth > level, iterations=max(1, round(0.5 / mpp)))
-    return _half_height(np.asarray(mask), smooth, mpp)
+    dark = smooth > level
+    middle = _holes(dark, mpp)
+    mask = ndimage.binary_opening(dark | middle, iterations=max(1, round(0.5 / mpp)))
+    inner = _half_height(np.asarray(mask), middle, smooth, mpp)
+    return inner | _holes(inner, mpp)
 
 
-def _half_height(mask: NDArray[np.bool_], smooth: Floats, mpp: float) -> NDArray[np.bool_]:
-    """Pull each outline in to half the height between the nucleus and its surroundings.
+def _holes(mask: NDArray[np.bool_], mpp: float) -> NDArray[np.bool_]:
+    """Holes of a mask as large as the pale middle of a vesicular nucleus, whose rim alone is dark."""
+    from scipy import ndimage
+
+    parts, _ = ndimage.label(~mask)
+    small = np.bincount(parts.ravel()) * mpp**2 <= _MIDDLE_UM2
+    small[0] = False
+    return np.asarray(small[parts])
+
+
+def _half_height(
+    mask: NDArray[np.bool_], middle: NDArray[np.bool_], smooth: Floats, mpp: float
+) -> NDArray[np.bool_]:
+    """Pull each outline in to half the height between the nucleus and its surroundings; `middle` stays.
 
     A low threshold finds pale nuclei but draws dark ones too large; half height is where a blurred edge is.
     """
     from scipy import ndimage
 
     labels, count = ndimage.label(mask)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    core = np.bincount(labels.ravel(), smooth.ravel(), minlength=count + 1) / np.maximum(sizes, 1)
+    dark = labels * ~middle
+    sizes = np.bincount(dark.ravel(), minlength=count + 1)
+    core = np.bincount(dark.ravel(), smooth.ravel(), minlength=count + 1) / np.maximum(sizes, 1)
     side = 2 * round(_LOCAL_UM / mpp) + 1
     outside = ndimage.uniform_filter((~mask).astype(np.float32), side) + 1e-3
     ground = ndimage.uniform_filter(np.where(mask, 0, smooth), side) / outside
-    inner = mask & (smooth > 0.5 * (core[labels] + ground))
-    return np.asarray(ndimage.binary_fill_holes(inner))
+    return np.asarray(mask & (middle | (smooth > 0.5 * (core[labels] + ground))))
 
 
 def _split(mask: NDArray[np.bool_], mpp: float) -> NDArray[np.int32]:
