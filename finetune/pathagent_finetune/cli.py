@@ -103,15 +103,38 @@ def vlm(
 @app.command("generator")
 def generator(
     out: Out,
-    recipe: Recipe = "generator",
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="Recipe file or shipped name: generator, or generator-lora."),
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option("--base", help="Folder of a Stable-Diffusion-class pipeline: tune it."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="With --base: your tiles, a folder, .csv or .jsonl as for `vlm --data`."),
+    ] = None,
     minutes: Minutes = None,
     tiles: Tiles = None,
     device: Device = None,
 ) -> None:
-    """Train the image generator; prints the folder of the model."""
+    """Train the image generator, or with --base a LoRA of a pipeline on your tiles; prints the folder."""
+    if (base is None) != (data is None):
+        raise UserError("A LoRA needs both: --base, the folder of a pipeline, and --data, your tiles.")
+    if base is not None and data is not None:
+        if tiles is not None:
+            raise UserError("--tiles belongs to a training without --base: leave it out.")
+        from pathagent_finetune import generator_lora
+
+        found = generator_lora.train(
+            recipe or "generator-lora", base, data, out, minutes=minutes, device=device
+        )
+        print(found)
+        return
     from pathagent_finetune.generator_train import train
 
-    print(train(recipe, out, minutes=minutes, tiles=tiles, device=device))
+    print(train(recipe or "generator", out, minutes=minutes, tiles=tiles, device=device))
 
 
 @app.command("mitoses")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -16,17 +17,28 @@ from pathagent_finetune.generator_recipe import GeneratorRecipe
 from pathagent_finetune.generator_store import MEMBRANES, NUCLEI, FieldStore
 from pathagent_finetune.loop import evaluations
 from pathagent_tools.core.card import CARD_NAME, ModelCard, hash_files
+from pathagent_tools.core.errors import UserError
+from pathagent_tools.core.protocols import SlideEncoder
 from pathagent_tools.core.vocabulary import SLOTS
+from pathagent_tools.encoders.reading import class_keys
+from pathagent_tools.encoders.registry import load_encoder
 from pathagent_tools.generators.embedded_generator import EmbeddedGenerator
-from pathagent_tools.generators.library import HEARD, LayoutLibrary
+from pathagent_tools.generators.library import COMPOSING, HEARD, LayoutLibrary
+from pathagent_tools.generators.read_back import class_scores, targets
 from pathagent_tools.generators.sampling import Sampling
 from pathagent_tools.generators.studio import Studio
+from pathagent_tools.generators.usefulness import FEW, FieldBank, class_of, embedded, name_of
 from pathagent_tools.generators.vetting import save_thumbnails
+from pathagent_tools.phantom.stain import SCANNERS_TRAIN
 
 IMAGES: Final = 64
 """Images of the largest table."""
 LAYOUTS: Final = 640
 """Layouts that ship beside the weights."""
+SCORED: Final = 24
+"""Unseen fields of each class on which a classifier is scored."""
+SURE: Final = 0.99
+"""Score of the encoder from which on a field plainly shows its class."""
 
 
 def finish(
@@ -44,7 +56,9 @@ def finish(
     """
     train = stores["train"]
     save_thumbnails(folder, [train.get("images", i) for i in range(len(train))])
-    library_of(stores["layouts"]).save(folder)
+    encoder = load_encoder("embedded")
+    library_of(stores["layouts"], encoder).save(folder)
+    bank_of(train, stores["test"], encoder).save(folder)
     files = hash_files(folder)
     before = _earlier(folder, files)
     _card(plan, folder, stores, files, before).save(folder)
@@ -57,12 +71,16 @@ def finish(
     return card
 
 
-def library_of(store: FieldStore) -> LayoutLibrary:
-    """Layouts of fields without artifact, looks and grades in turn, for requests without a layout."""
+def library_of(store: FieldStore, encoder: SlideEncoder) -> LayoutLibrary:
+    """Layouts of fields without artifact, looks and grades in turn, for requests without a layout.
+
+    What is the most of a field need not stand in its middle: a field that the encoder does not surely read as
+    what it is said to show is left out.
+    """
     groups: dict[tuple[str, ...], list[int]] = {}
-    for i, row in enumerate(store.truth):
+    for i, (row, plain) in enumerate(zip(store.truth, _plain(store, encoder), strict=True)):
         found = row["findings"]
-        if found["artifact"] == "none":
+        if plain and found["artifact"] == "none":
             key = tuple(found[s] for s in ("tissue", "architecture", "nuclear_grade", "mitoses"))
             groups.setdefault(key, []).append(i)
     turns = [i for members in zip_longest(*groups.values()) for i in members if i is not None]
@@ -79,6 +97,45 @@ def library_of(store: FieldStore) -> LayoutLibrary:
         ),
         mpp=np.array([r["mpp"] for r in truth], np.float32),
     )
+
+
+def bank_of(train: FieldStore, test: FieldStore, encoder: SlideEncoder) -> FieldBank:
+    """A few fields of each class from the training's worlds, and up to `SCORED` of each from others."""
+    known = {scanner.name for scanner in SCANNERS_TRAIN}
+    picked: list[tuple[FieldStore, int, int, bool]] = []
+    for store, scored, most in ((train, False, FEW), (test, True, SCORED)):
+        taken: Counter[int] = Counter()
+        for i, row in enumerate(store.truth):
+            number = class_of({slot: row["findings"][slot] for slot in COMPOSING})
+            plain = row["findings"]["artifact"] == "none" and row["mpp"] == 1.0
+            if number is not None and plain and taken[number] < most:
+                taken[number] += 1
+                picked.append((store, i, number, scored))
+    features = embedded(encoder, [store.get("images", i) for store, i, _, _ in picked], 1.0)
+    if features is None:
+        raise UserError("The fields of this recipe show less than one tile of the encoder.")
+    return FieldBank(
+        features=features,
+        classes=np.array([number for _, _, number, _ in picked], np.int8),
+        scored=np.array([scored for _, _, _, scored in picked]),
+        seen=np.array([store.truth[i]["scanner"] in known for store, i, _, _ in picked]),
+        encoder=name_of(encoder),
+    )
+
+
+def _plain(store: FieldStore, encoder: SlideEncoder) -> list[bool]:
+    """Whether each rendered field is surely read as what it shows, whichever way it is mirrored.
+
+    Also where it is too small to be read.
+    """
+    keys, plain = class_keys(), []
+    for i, row in enumerate(store.truth):
+        image = store.get("images", i)
+        mirrored = [np.ascontiguousarray(image[::down, ::across]) for down in (1, -1) for across in (1, -1)]
+        scores = class_scores(encoder, mirrored, row["mpp"])
+        shown = [keys.index(key) for key in targets({s: row["findings"][s] for s in COMPOSING})]
+        plain.append(scores is None or bool((scores[:, shown].sum(1) >= SURE).all()))
+    return plain
 
 
 def _earlier(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ doing nothing, the exact partner of a field, an edit to another lesion.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -20,8 +20,9 @@ from pathagent_finetune.generator_store import CHANGED, FieldStore
 from pathagent_tools.core.protocols import Image
 from pathagent_tools.generators.conditions import stain_code
 from pathagent_tools.generators.library import COMPOSING
-from pathagent_tools.generators.read_back import SHOWS
+from pathagent_tools.generators.read_back import SHOWS, read_back
 from pathagent_tools.generators.studio import Studio
+from pathagent_tools.phantom.stain import SCANNERS_TRAIN
 
 COVER: Final = (200, 190, 200)
 """Colour that hides real tissue, to be repaired."""
@@ -108,36 +109,69 @@ def _repaired(studio: Studio, pairs: Sequence[_Damaged]) -> dict[str, Any]:
 
 
 def stain(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:
-    """Distance to the reference's stain and SSIM to the exact pair, for each method and for doing nothing."""
+    """Distance to the reference's stain and SSIM to the exact pair, for each method and for doing nothing.
+
+    read_as_truth: share of the fields whose tissue the encoder names, in scanners that its training had seen
+    and in others, when all are brought into the stain of one field of a scanner that it had seen.
+    """
     from skimage.metrics import structural_similarity
 
-    from pathagent_tools.core.errors import UserError
-    from pathagent_tools.generators.tasks.stains import normalise, stain_distance
+    from pathagent_tools.generators.tasks.stains import stain_distance
 
     chosen = [
         i for i in range(len(test))
         if test.truth[i]["partner"] == "stain" and stain_code(test.get("images", i)) is not None
     ][:n]  # fmt: skip
-    out: dict[str, Any] = {"n": len(chosen)}
-    for method in ("nothing", "macenko", "reinhard", "generator"):
-        distance, ssim, failed = [], [], 0
-        for i in chosen:
-            image, wanted = test.get("images", i), test.get("partners", i)
-            try:
-                result = image
-                if method != "nothing":
-                    result = normalise(studio, image, wanted, 1.0, method)  # type: ignore[arg-type]
-            except UserError:
-                failed += 1
-                continue
-            distance.append(stain_distance(result, wanted))
-            ssim.append(float(structural_similarity(result, wanted, channel_axis=2)))
+    known = {scanner.name for scanner in SCANNERS_TRAIN}
+    home = next(i for i in chosen if test.truth[i]["scanner"] in known)
+    groups = {
+        "scanners_seen": [i for i in chosen if test.truth[i]["scanner"] in known and i != home],
+        "scanners_unseen": [i for i in chosen if test.truth[i]["scanner"] not in known],
+    }
+    out: dict[str, Any] = {"n": len(chosen)} | {f"n_{name}": len(of) for name, of in groups.items()}
+    for method in ("nothing", "macenko", "vahadane", "reinhard", "generator"):
+        results = {i: _in_stain(studio, test, i, test.get("partners", i), method) for i in chosen}
+        done = {i: result for i, result in results.items() if result is not None}
+        distance = [stain_distance(result, test.get("partners", i)) for i, result in done.items()]
+        ssim = [
+            float(structural_similarity(result, test.get("partners", i), channel_axis=2))
+            for i, result in done.items()
+        ]
+        at_home = {i: _in_stain(studio, test, i, test.get("images", home), method) for i in chosen}
         out[method] = {
             "stain_distance": round(float(np.nanmean(distance)), 4),
             "ssim_to_exact_pair": round(float(np.mean(ssim)), 3),
-            "failed": failed,
+            "failed": len(results) - len(done),
+            "read_as_truth": {name: _read(studio, test, of, at_home) for name, of in groups.items()},
         }
     return out
+
+
+def _in_stain(studio: Studio, test: FieldStore, i: int, wanted: Image, method: str) -> Image | None:
+    """Field `i` in the stain of another picture; None where the method cannot."""
+    from pathagent_tools.core.errors import UserError
+    from pathagent_tools.generators.tasks.stains import normalise
+
+    image = test.get("images", i)
+    if method == "nothing":
+        return image
+    try:
+        return normalise(studio, image, wanted, 1.0, method)  # type: ignore[arg-type]
+    except UserError:
+        return None
+
+
+def _read(
+    studio: Studio, test: FieldStore, fields: Sequence[int], pictures: Mapping[int, Image | None]
+) -> float:
+    """Share of the fields that the encoder reads as what they show; where a method failed it does not."""
+    right = 0
+    for i in fields:
+        if (picture := pictures[i]) is not None:
+            words = {slot: test.truth[i]["findings"][slot] for slot in COMPOSING}
+            ((claim,),) = read_back(studio.encoder, [picture], [words], 1.0)
+            right += claim.agrees
+    return round(right / max(1, len(fields)), 3)
 
 
 def counterfactual(studio: Studio, test: FieldStore, n: int) -> dict[str, Any]:

@@ -22,8 +22,10 @@ from pathagent_finetune.generator_store import MEMBRANES, NUCLEI, FieldStore
 from pathagent_tools.core.protocols import Image
 from pathagent_tools.encoders.tissue_map import tissue_shares
 from pathagent_tools.generators.conditions import WORD_SLOTS, Conditions, Layout, stain_code
+from pathagent_tools.generators.library import COMPOSING
 from pathagent_tools.generators.read_back import SHOWS, nuclear_numbers, read_back
 from pathagent_tools.generators.studio import Studio
+from pathagent_tools.generators.usefulness import FieldBank, class_of, embedded, usefulness
 from pathagent_tools.measure.image_scores import frechet, kid, ks, wasserstein
 
 FRECHET: Final = f"Fréchet on {COMPONENTS} components"
@@ -33,6 +35,7 @@ DIAL_LEVELS: Final = {
     "size": (30, 42, 55, 72, 95),
     "pleomorphism": (0.12, 0.17, 0.24, 0.33, 0.45),
 }
+TRUE_DIALS: Final = {"density": "density", "size": "area_um2", "pleomorphism": "pleomorphism"}
 
 
 def evaluate(
@@ -54,10 +57,11 @@ def evaluate(
         "read_back": lambda: read_back_by_class(studio, max(2, n // 16)),
         "mask_to_image": lambda: mask_to_image(studio, test, max(4, n // 4)),
         "nuclei": lambda: nuclei(studio, test, max(4, n // 4)),
-        "dials": lambda: dials(studio, max(1, n // 16)),
+        "dials": lambda: dials(studio, test, max(1, n // 16)),
         "restoration": lambda: restoration(studio, test, max(4, n), data),
         "stain": lambda: stain(studio, test, max(4, n // 2)),
         "counterfactual": lambda: counterfactual(studio, test, max(3, n // 4)),
+        "usefulness": lambda: usefulness_by_source(studio, train, max(2, n // 16)),
         "copies": lambda: copies(studio, train, test, max(8, n // 2)),
     }
     scores = {name: table() for name, table in tables.items() if not parts or name in parts}
@@ -99,7 +103,7 @@ def read_back_by_class(studio: Studio, each: int) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for number, (key, (tissue, architecture)) in enumerate(SHOWS.items()):
         words = {"tissue": tissue, "architecture": architecture}
-        seeds = [500_000 + 1000 * number + i for i in range(each)]
+        seeds = [800_000 + 1000 * number + i for i in range(each)]
         images = studio.draw([Conditions(words=words)] * each, seeds)
         found = read_back(studio.encoder, images, [words] * each, 1.0)
         out[key] = round(float(np.mean([all(r.agrees for r in f) for f in found])), 3)
@@ -176,19 +180,59 @@ def _tissue_dice(
     return {"mean": round(float(np.mean(list(dice.values()))), 3), **dice}
 
 
-def dials(studio: Studio, repeats: int) -> dict[str, Any]:
-    """Rank correlation of what was asked and what nuclear measurements find."""
-    from scipy.stats import spearmanr
+def dials(studio: Studio, test: FieldStore, repeats: int) -> dict[str, Any]:
+    """Rank correlation of what was asked and what nuclear measurements find in the image.
 
-    out: dict[str, Any] = {}
+    true_images: of what is true and what the same measurements find in unseen fields of tumour, which no
+    generator drew; it shows how far the measurements go.
+    """
     words = {"tissue": "invasive tumour", "architecture": "solid nests"}
+    tumour = [i for i, row in enumerate(test.truth) if row["findings"]["tissue"] == "invasive tumour"]
+    known = [nuclear_numbers(test.get("images", i), 1.0, _told(test, i, layout=True).layout) for i in tumour]
+    out: dict[str, Any] = {}
+    control: dict[str, float] = {}
     for dial, levels in DIAL_LEVELS.items():
         told = [Conditions(words=words, dials={dial: float(v)}) for _ in range(repeats) for v in levels]
-        seeds = [31 + r for r in range(repeats) for _ in levels]
-        measured = [nuclear_numbers(i, 1.0)[dial] for i in studio.draw(told, seeds)]
-        asked = [float(v) for _ in range(repeats) for v in levels]
-        out[dial] = round(float(spearmanr(asked, measured).statistic), 3)
-    return out | {"images": repeats * len(levels)}
+        seeds = [900_000 + r for r in range(repeats) for _ in levels]
+        told = studio.laid_out(told, seeds)
+        drawn = zip(studio.draw(told, seeds), told, strict=True)
+        measured = [nuclear_numbers(image, 1.0, asked.layout)[dial] for image, asked in drawn]
+        out[dial] = _rank([asked.dials[dial] for asked in told], measured)
+        true = [float(test.truth[i][TRUE_DIALS[dial]]) for i in tumour]
+        control[dial] = _rank(true, [numbers[dial] for numbers in known])
+    return out | {"images": repeats * len(levels), "true_images": {**control, "images": len(tumour)}}
+
+
+def usefulness_by_source(studio: Studio, train: FieldStore, each: int) -> dict[str, Any]:
+    """What a few-shot classifier gains on unseen fields: from generated images, from as many rendered ones.
+
+    Empty where no rendered fields lie beside the weights.
+    """
+    bank = FieldBank.load(Path(studio.generator.folder)) if hasattr(studio.generator, "folder") else None
+    if bank is None:
+        return {}
+    shown, labels = list(SHOWS.values()), [k for k in range(len(SHOWS)) for _ in range(each)]
+    told = [Conditions(words={"tissue": shown[k][0], "architecture": shown[k][1]}) for k in labels]
+    sets = {"generated": (list(studio.draw(told, [950_000 + i for i in range(len(told))])), labels)}
+    rows: dict[int, list[int]] = {k: [] for k in range(len(SHOWS))}
+    for i in reversed(range(len(train))):  # from the end: the bank's few are from the beginning
+        found = train.truth[i]["findings"]
+        number = class_of({s: found[s] for s in COMPOSING})
+        plain = found["artifact"] == "none" and train.truth[i]["mpp"] == 1.0
+        if number is not None and plain and len(rows[number]) < each:
+            rows[number].append(i)
+    sets["rendered"] = (
+        [train.get("images", i) for of in rows.values() for i in of],
+        [k for k, of in rows.items() for _ in of],
+    )
+    out: dict[str, Any] = {}
+    for name, (images, classes) in sets.items():
+        features = embedded(studio.encoder, images, 1.0)
+        assert features is not None
+        found_useful = usefulness(bank, features, classes)
+        out |= {"few": found_useful.few, "fields": found_useful.fields, "before": found_useful.before}
+        out[name] = {"images": found_useful.images, "after": found_useful.after}
+    return out
 
 
 def copies(studio: Studio, train: FieldStore, test: FieldStore, n: int) -> dict[str, Any]:
@@ -236,6 +280,12 @@ def seconds_and_memory(
             }
         )
     return rows
+
+
+def _rank(asked: Sequence[float], found: Sequence[float]) -> float:
+    from scipy.stats import spearmanr
+
+    return round(float(spearmanr(asked, found).statistic), 3)
 
 
 def _told(test: FieldStore, i: int, *, layout: bool) -> Conditions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -12,6 +13,8 @@ from pathagent_finetune.tilestore import TileSet, TileSets
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
 from pathagent_tools.generators.network import Shape
+
+R = TypeVar("R", bound=Frozen)
 
 
 class FieldSets(TileSets):
@@ -36,6 +39,11 @@ class GeneratorRecipe(Frozen):
 
 
 def load_recipe(recipe: str | Path) -> GeneratorRecipe:
+    """A recipe of the embedded generator, as `recipe_of`."""
+    return recipe_of(GeneratorRecipe, recipe)
+
+
+def recipe_of(kind: type[R], recipe: str | Path) -> R:
     """A recipe file, or one that ships with the package by name (`generator`). UserError names the fault."""
     import yaml
 
@@ -48,6 +56,6 @@ def load_recipe(recipe: str | Path) -> GeneratorRecipe:
     else:
         raise UserError(f"No recipe {str(recipe)!r}: give a YAML file or `generator`.")
     try:
-        return GeneratorRecipe.model_validate(yaml.safe_load(text))
+        return kind.model_validate(yaml.safe_load(text))
     except (ValidationError, yaml.YAMLError) as error:
         raise UserError(f"Recipe {recipe} cannot be used: {error}") from None

@@ -32,7 +32,7 @@ X = Annotated[int | None, typer.Option("--x", help="Centre of the field on a sli
 Y = Annotated[int | None, typer.Option("--y", help="Centre of the field on a slide, level-0 px.")]
 StainOf = Annotated[Path | None, typer.Option("--stain-of", help="Image whose stain is wanted.")]
 Picture = Annotated[Path, typer.Argument(help="Image file, or a slide with --x and --y.")]
-DEFAULT_STEPS, DEFAULT_GUIDANCE = 12, 2.0
+DEFAULT_STEPS, DEFAULT_GUIDANCE = 16, 2.0
 
 
 @app.callback()
@@ -190,7 +190,9 @@ def stain(
     x: X = None,
     y: Y = None,
     mpp: SourceMpp = 1.0,
-    method: Annotated[str, typer.Option("--method", help="macenko, reinhard or generator.")] = "macenko",
+    method: Annotated[
+        str, typer.Option("--method", help="vahadane, macenko, reinhard or generator.")
+    ] = "vahadane",
     seed: Seed = 0,
     steps: Steps = DEFAULT_STEPS,
     generator: Generator = "embedded",

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d, pixel_shuffle
 
-from pathagent_finetune import generator_store
+from pathagent_finetune import generator_card, generator_store
 from pathagent_finetune.generator_batch import FieldBatches, draw_holes, turned, turned_angles
 from pathagent_finetune.generator_recipe import FieldSets, GeneratorRecipe, load_recipe
 from pathagent_finetune.generator_train import flow_loss, train_stage
 from pathagent_finetune.loop import Budget
 from pathagent_finetune.tilestore import TileSet
 from pathagent_tools.core.errors import UserError
+from pathagent_tools.encoders.registry import load_encoder
 from pathagent_tools.generators.conditions import LABELS, REFERENCE_KINDS
 from pathagent_tools.generators.network import FOLD, FOLDED, PICTURE, Generator, Shape, map_tensor
 from pathagent_tools.generators.weights import load_network
@@ -59,6 +60,20 @@ def test_a_stored_field_has_its_layers(stores: dict[str, generator_store.FieldSt
     assert set(np.unique(layers)) <= set(range(8))
     assert {t["partner"] for t in store.truth} <= {"stain", "artifact", "lesion"}
     assert len({t["mpp"] for t in store.truth[:8]}) == 1
+
+
+def test_a_field_that_reads_as_something_else_lends_no_layout(tmp_path: Path) -> None:
+    """The middle of a field is what a reader takes it for: a picture of other tissue is not kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generator_store, "SHARD", 12)
+        generator_store._render_shard(0, folder=tmp_path, first_seed=704, px=128, split="test")
+    store, encoder = generator_store.open_store(tmp_path), load_encoder("embedded")
+    kept = generator_card.library_of(store, encoder)
+    store.arrays["images"] = [np.full((12, 128, 128, 3), 243, np.uint8)]  # empty glass, whatever is said
+    bare = generator_card.library_of(store, encoder)
+    glass = [row["findings"]["tissue"] == "background" for row in store.truth]
+    assert len(kept.labels) >= 10 > sum(glass)
+    assert len(bare.labels) == sum(glass)
 
 
 def test_a_run_that_stops_goes_on_to_the_same_weights(

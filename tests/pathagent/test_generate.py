@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 from PIL import Image as Pil
 
 from pathagent.cli import run
+from pathagent.commands import generate
 from pathagent_tools.generators import registry
+from pathagent_tools.generators.sampling import Sampling
+from pathagent_tools.generators.tasks.stains import StainRequest
 from pathagent_tools.phantom.field import sample_field
 
 
@@ -73,6 +77,14 @@ def test_without_weights_it_says_how_to_get_some(
     assert run(["generate", "patches", "--tissue", "stroma", "-o", str(tmp_path / "out")]) == 2
     assert "pathagent finetune generator --recipe generator" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_left_out_is_what_the_tools_do() -> None:
+    """The command line states the defaults of its own, so that its help needs no model library."""
+    sampling = Sampling()
+    assert (sampling.steps, sampling.guidance) == (generate.DEFAULT_STEPS, generate.DEFAULT_GUIDANCE)
+    method = inspect.signature(generate.stain).parameters["method"].default
+    assert method == StainRequest.model_fields["method"].default
 
 
 def test_verify_finds_nothing_on_tissue(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

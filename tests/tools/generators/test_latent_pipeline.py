@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    AutoencoderKL,
-    ControlNetModel,
-    DDIMScheduler,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
+from diffusers import ControlNetModel, UNet2DConditionModel
 from peft import LoraConfig
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from tiny_pipeline import unet, write_pipeline
 
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.generators.conditions import Conditions, Layout
@@ -28,53 +21,9 @@ from pathagent_tools.generators.sampling import Sampling, sample
 TUMOUR = Conditions(words={"tissue": "invasive tumour", "nuclear_grade": "high", "mitoses": "none"})
 
 
-def unet() -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=16, in_channels=4, out_channels=4, block_out_channels=(16, 32), layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=16, attention_head_dim=2,
-        norm_num_groups=8,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    words = [
-        "<|startoftext|>",
-        "<|endoftext|>",
-        "h",
-        "&",
-        "e</w>",
-        "t",
-        "i",
-        "s",
-        "u",
-        "e",
-        "m",
-        "o",
-        "r</w>",
-    ]
-    (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16)
-    torch.manual_seed(0)
-    text = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-            num_attention_heads=2, max_position_embeddings=16, eos_token_id=1, bos_token_id=0, pad_token_id=1,
-        )
-    )  # fmt: skip
-    vae = AutoencoderKL(
-        block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=8, sample_size=32,
-    )  # fmt: skip
-    StableDiffusionPipeline(
-        vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet(),
-        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    ).save_pretrained(folder / "model")  # fmt: skip
-    return folder / "model"
+    return write_pipeline(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="module")

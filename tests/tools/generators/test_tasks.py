@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,12 @@ from pathagent_tools.generators.tasks.counterfactual import blend, edit_towards,
 from pathagent_tools.generators.tasks.large_field import ScaledLayout
 from pathagent_tools.generators.tasks.patches import PatchRequest, StripRequest, draw_patches, draw_strip
 from pathagent_tools.generators.tasks.restoration import restore
-from pathagent_tools.generators.tasks.stains import normalise, stain_distance, structure
+from pathagent_tools.generators.tasks.stains import (
+    normalise,
+    stain_distance,
+    structure,
+)
+from pathagent_tools.generators.usefulness import FieldBank, usefulness
 from pathagent_tools.generators.vetting import nearest, thumbnails, unit, vet
 from pathagent_tools.phantom.field import FieldSample, sample_field
 
@@ -97,7 +103,7 @@ def test_restoration_changes_nothing_outside_of_the_mask(studio: Studio, field: 
         restore(studio, field.partner, np.ones((128, 128), bool), 1.0, "telea")
 
 
-@pytest.mark.parametrize("method", ["macenko", "reinhard"])
+@pytest.mark.parametrize("method", ["macenko", "vahadane", "reinhard"])
 def test_normalised_stain_is_nearer_to_the_reference_and_keeps_the_structure(
     studio: Studio, method: str
 ) -> None:
@@ -154,6 +160,48 @@ def test_a_copy_is_recognised_in_any_orientation(tissue: Image) -> None:
 def test_measured_density_counts_nuclei(field: FieldSample) -> None:
     measured = nuclear_numbers(field.image, 1.0)
     assert 0.4 * field.density < measured["density"] < 1.8 * field.density
+
+
+@pytest.mark.parametrize("seed", [1484, 1767])
+def test_the_size_of_nuclei_is_that_of_the_epithelium_that_was_drawn(seed: int) -> None:
+    """Large nuclei of a tumour among lymphocytes; without its layout all nuclei are taken."""
+    sample = sample_field(seed, px=128, mpp=1.0, partner="stain")
+    of_all = nuclear_numbers(sample.image, 1.0)
+    of_tumour = nuclear_numbers(sample.image, 1.0, Layout(sample.labels))
+    assert of_all["size"] < 0.6 * sample.area_um2
+    assert of_tumour["size"] == pytest.approx(sample.area_um2, rel=0.15)
+    assert of_tumour["density"] == of_all["density"]
+
+
+def test_what_is_learned_from_is_what_the_classifier_then_knows() -> None:
+    """Of one class only misleading fields are known: right examples mend that, by group of scanners."""
+    a, b = np.eye(8, dtype=np.float32)[:2]
+    bank = FieldBank(
+        features=np.array([a, a, a, a, a, b, a, b], np.float32),
+        classes=np.array([0, 0, 0, 1, 0, 1, 0, 1], np.int8),
+        scored=np.arange(8) >= 4,
+        seen=np.arange(8) < 6,
+        encoder="e 1",
+    )
+    right = usefulness(bank, np.array([b, b, b], np.float32), [1, 1, 1])
+    wrong = usefulness(bank, np.array([b, b, b], np.float32), [0, 0, 0])
+    assert right.images == 3 and right.fields == {"scanners unseen": 2, "scanners seen": 2}
+    assert right.before == {"scanners unseen": 0.5, "scanners seen": 0.5}
+    assert right.after == {"scanners unseen": 1.0, "scanners seen": 1.0}
+    assert max(wrong.after.values()) < 1.0
+
+
+def test_a_bank_of_another_encoder_is_not_used(studio: Studio, tmp_path: Path) -> None:
+    drawn = draw_patches(studio, PatchRequest(tissue="stroma", n=2, seed=1))
+    generator = SimpleNamespace(folder=tmp_path, id="g", revision="1", px=128)
+    without = vet(drawn, generator, studio.encoder)
+    assert without.useful is None and "no rendered fields" in without.notes[-1]
+    bank = FieldBank(
+        np.eye(4, dtype=np.float32), np.zeros(4, np.int8), np.ones(4, bool), np.ones(4, bool), "x 1"
+    )
+    bank.save(tmp_path)
+    other = vet(drawn, generator, studio.encoder)
+    assert other.useful is None and "read by x 1" in other.notes[-1]
 
 
 def test_bad_files_are_named(tmp_path: Path, field: FieldSample) -> None:

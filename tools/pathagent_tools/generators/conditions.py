@@ -35,6 +35,9 @@ LABELS: Final = (
     "tumour lumen", "vessel",
 )  # fmt: skip
 """Class number of a layout → name."""
+EPITHELIUM: Final = tuple(
+    LABELS.index(name) for name in ("benign epithelium", "dysplastic epithelium", "invasive tumour")
+)
 STAIN_NUMBERS: Final = 9
 
 ReferenceKind = Literal["none", "holes", "low resolution", "stain", "artifact", "lesion"]

@@ -10,19 +10,87 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 
 from pathagent_tools.core.card import CARD_NAME, ModelCard, hash_files
 from pathagent_tools.core.errors import UserError
-from pathagent_tools.core.files import canonical_json, sha256_bytes
+from pathagent_tools.core.files import canonical_json, sha256_bytes, sha256_file
 from pathagent_tools.generators.conditions import Conditions
 from pathagent_tools.generators.protocol import Images
 
 INDEX: Final = "model_index.json"
 LORA: Final = "pytorch_lora_weights.safetensors"
+
+
+_SAFE: Final[dict[str, Any]] = {"use_safetensors": True, "local_files_only": True}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Autoencoder, U-Net, text encoder with its tokenizer, and the noise schedule of a pipeline's folder."""
+
+    vae: Any
+    unet: Any
+    text: Any
+    tokenizer: Any
+    scheduler: Any
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """From safetensors only, in evaluation mode. UserError where a part cannot be loaded."""
+        from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        try:
+            return cls(
+                vae=AutoencoderKL.from_pretrained(folder, subfolder="vae", **_SAFE).eval(),
+                unet=UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **_SAFE).eval(),
+                text=CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", **_SAFE).eval(),
+                tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer"),
+                scheduler=DDPMScheduler.from_pretrained(folder, subfolder="scheduler"),
+            )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise _unloadable(folder, error) from error
+
+    @property
+    def factor(self) -> int:
+        """Pixels a side of one latent."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def px(self) -> int:
+        """Side of the images that the U-Net was made for."""
+        return int(self.unet.config.sample_size) * self.factor
+
+    def encode(self, images: Images) -> Any:
+        """The means of the latents [n, channels, px / factor, px / factor], scaled as the U-Net expects."""
+        import torch
+
+        pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with torch.inference_mode():
+            return self.vae.encode(pixels).latent_dist.mean * self.vae.config.scaling_factor
+
+    def embed(self, sentences: Sequence[str]) -> Any:
+        """[n, tokens, width]: what the U-Net is told."""
+        tokens = self.tokenizer(
+            list(sentences), padding="max_length", max_length=self.tokenizer.model_max_length,
+            truncation=True, return_tensors="pt",
+        )  # fmt: skip
+        return self.text(tokens.input_ids).last_hidden_state
+
+
+def _unloadable(folder: Path, error: Exception) -> UserError:
+    said = " ".join(str(error).split())[:200]
+    return UserError(f"{folder} is no Stable-Diffusion-class pipeline that can be loaded: {said}")
+
+
+def revision_of(folder: Path) -> str:
+    """Digest of a pipeline's folder."""
+    return sha256_bytes(canonical_json(hash_files(folder)).encode())
 
 
 class LatentGenerator:
@@ -34,35 +102,47 @@ class LatentGenerator:
 
     def __init__(self, folder: Path, *, lora: Path | None = None, controlnet: Path | None = None) -> None:
         import torch
-        from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, UNet2DConditionModel
-        from transformers import CLIPTextModel, CLIPTokenizer
+        from diffusers import ControlNetModel
 
         self.folder = folder
-        safe = {"use_safetensors": True, "local_files_only": True}
+        self._parts = Parts.load(folder)
+        self._unet = self._parts.unet
         try:
-            self._vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", **safe).eval()
-            self._unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **safe).eval()
-            self._text = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", **safe).eval()
-            self._tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
-            scheduler = DDPMScheduler.from_pretrained(folder, subfolder="scheduler")
-            self._control = ControlNetModel.from_pretrained(controlnet, **safe).eval() if controlnet else None
+            self._control = (
+                ControlNetModel.from_pretrained(controlnet, **_SAFE).eval() if controlnet else None
+            )
             if lora is not None:
                 self._unet.load_lora_adapter(*_lora(lora))
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            said = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"{folder} is no Stable-Diffusion-class pipeline that can be loaded: {said}"
-            ) from error
-        self._prediction = scheduler.config.prediction_type
-        kept = scheduler.alphas_cumprod.double()
+            raise _unloadable(folder, error) from error
+        self._prediction = self._parts.scheduler.config.prediction_type
+        kept = self._parts.scheduler.alphas_cumprod.double()
         self._kept = kept
         self._ratio = torch.sqrt((1 - kept) / kept)
-        self._factor = 2 ** (len(self._vae.config.block_out_channels) - 1)
-        self.px = int(self._unet.config.sample_size) * self._factor
+        self._factor, self.px = self._parts.factor, self._parts.px
         self.card = ModelCard.load(folder) if (folder / CARD_NAME).is_file() else None
         self.id = self.card.id if self.card else folder.name
-        self.revision = sha256_bytes(canonical_json(hash_files(folder)).encode())
+        self.revision = revision_of(folder)
         self._lock = threading.Lock()
+
+    @classmethod
+    def tuned(cls, folder: Path) -> Self:
+        """A base with the LoRA that `pathagent finetune generator --base` trained into `folder`.
+
+        UserError where the base is not where it was, or is another one.
+        """
+        card = ModelCard.load(folder)
+        base = card.trained_on["base"]
+        if not Path(base["folder"]).is_dir():
+            raise UserError(f"The base of {folder} is not at {base['folder']}: put it back, or tune again.")
+        found = cls(Path(base["folder"]), lora=folder)
+        if found.revision != base["revision"]:
+            raise UserError(
+                f"{base['folder']} is not what {folder} was tuned on: put that back, or tune again."
+            )
+        found.card, found.id = card, card.id
+        found.revision = sha256_bytes(f"{found.revision} {sha256_file(folder / LORA)}".encode())
+        return found
 
     def noise(self, seeds: Sequence[int], size: int) -> Any:
         """[n, latent channels, size / factor, size / factor]."""
@@ -73,18 +153,15 @@ class LatentGenerator:
 
     def encode(self, images: Images) -> Any:
         """The means of the latents, scaled as the U-Net expects them."""
-        import torch
-
-        pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with self._lock, torch.inference_mode():
-            return self._vae.encode(pixels).latent_dist.mean * self._vae.config.scaling_factor
+        with self._lock:
+            return self._parts.encode(images)
 
     def decode(self, x: Any) -> Images:
         """[n, h, w, 3] uint8."""
         import torch
 
         with self._lock, torch.inference_mode():
-            pixels = self._vae.decode(x.float() / self._vae.config.scaling_factor).sample
+            pixels = self._parts.vae.decode(x.float() / self._parts.vae.config.scaling_factor).sample
         grey = ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return np.asarray(grey.permute(0, 2, 3, 1).numpy())
 
@@ -99,7 +176,7 @@ class LatentGenerator:
         image, noise = (float(v) for v in (self._kept[step].sqrt(), (1 - self._kept[step]).sqrt()))
         given = x * (image / t) if t > 1e-3 else x
         with self._lock, torch.inference_mode():
-            words = self._embed([sentence(c) for c in conditions])
+            words = self._parts.embed([sentence(c) for c in conditions])
             more = self._controlled(given, step, words, conditions)
             out = self._unet(given, step, encoder_hidden_states=words, **more).sample
         if self._prediction == "epsilon":
@@ -107,13 +184,6 @@ class LatentGenerator:
         if self._prediction == "v_prediction":
             return image * given - noise * out
         return out
-
-    def _embed(self, sentences: list[str]) -> Any:
-        tokens = self._tokenizer(
-            sentences, padding="max_length", max_length=self._tokenizer.model_max_length, truncation=True,
-            return_tensors="pt",
-        )  # fmt: skip
-        return self._text(tokens.input_ids).last_hidden_state
 
     def _controlled(self, x: Any, step: int, words: Any, conditions: Sequence[Conditions]) -> dict[str, Any]:
         """What the ControlNet adds to the U-Net; nothing without layouts."""

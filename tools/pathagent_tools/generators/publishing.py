@@ -35,7 +35,7 @@ def publish(
 
     UserError where an image is too plain to hold its watermark; then nothing is written.
     """
-    vetting = vet(drawn, None if drawn.classical else studio.generator)
+    vetting = vet(drawn, None) if drawn.classical else vet(drawn, studio.generator, studio.encoder)
     origin = Origin(
         task=drawn.task, title=drawn.title, reason=reason, request=drawn.request, seed=drawn.seed,
         generator=drawn.classical or studio.generator.id,

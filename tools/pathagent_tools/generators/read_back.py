@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pathagent_tools.core.protocols import Image, SlideEncoder
 from pathagent_tools.core.synthetic import ReadBack
+from pathagent_tools.generators.conditions import EPITHELIUM, Layout
 from pathagent_tools.generators.protocol import Images
 
 SHOWS: Final[dict[str, tuple[str, str]]] = {
@@ -102,15 +103,22 @@ def _claims(asked: Mapping[str, str], found: str, grade: str) -> tuple[ReadBack,
     return tuple(claims)
 
 
-def nuclear_numbers(image: Image, mpp: float) -> dict[str, float]:
-    """Measured dials of an image: density per mm², mean area µm², sd / mean of the area; 0 without nuclei."""
+def nuclear_numbers(image: Image, mpp: float, layout: Layout | None = None) -> dict[str, float]:
+    """Measured dials of an image: density per mm², mean area µm², sd / mean of the area; 0 without nuclei.
+
+    layout: what the image was drawn on. The dials for size mean epithelial nuclei, so where it shows
+    epithelium theirs alone are taken, and of all nuclei without it.
+    """
     from pathagent_tools.measure import detect_nuclei, estimate_stain
 
     nuclei = detect_nuclei(image, mpp, estimate_stain(image))
-    area = image.shape[0] * image.shape[1] * (mpp / 1000) ** 2
-    mean = float(nuclei.area_um2.mean()) if len(nuclei) else 0.0
+    areas = nuclei.area_um2
+    if layout is not None and (epithelium := np.isin(layout.labels, EPITHELIUM)).any():
+        x, y = nuclei.xy_px.round().astype(int).T
+        areas = areas[epithelium[y, x]]
+    mean = float(areas.mean()) if len(areas) else 0.0
     return {
-        "density": len(nuclei) / area,
+        "density": len(nuclei) / (image.shape[0] * image.shape[1] * (mpp / 1000) ** 2),
         "size": mean,
-        "pleomorphism": float(nuclei.area_um2.std() / mean) if mean else 0.0,
+        "pleomorphism": float(areas.std() / mean) if mean else 0.0,
     }

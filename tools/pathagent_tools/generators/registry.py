@@ -40,7 +40,8 @@ def load_generator(
     """The generator of that name: `embedded`, `local-dir:/path` or a plug-in's.
 
     A folder with a `model_index.json` is a Stable-Diffusion-class pipeline, to which lora and controlnet
-    may be added. UserError: unknown name, missing weights or packages.
+    may be added; a folder that `pathagent finetune generator --base` wrote is such a pipeline with its LoRA.
+    UserError: unknown name, missing weights or packages.
     """
     for entry in entry_points(group=GROUP, name=name):
         loaded: ImageGenerator = entry.load()()
@@ -52,10 +53,12 @@ def load_generator(
         return EmbeddedGenerator(EMBEDDED_FOLDER)
     if name.startswith(_LOCAL):
         folder = Path(name.removeprefix(_LOCAL)).expanduser()
-        from pathagent_tools.generators.latent_pipeline import INDEX, LatentGenerator
+        from pathagent_tools.generators.latent_pipeline import INDEX, LORA, LatentGenerator
 
         if (folder / INDEX).is_file():
             return LatentGenerator(folder, lora=lora, controlnet=controlnet)
+        if (folder / LORA).is_file():
+            return LatentGenerator.tuned(folder)
         return EmbeddedGenerator(folder)
     close = difflib.get_close_matches(name, generator_names(), n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""

@@ -31,7 +31,7 @@ class Sampling(Frozen):
     """How images are drawn. guidance: 1 follows the conditions as learned, more exaggerates them. fresh:
     share of the noise that each step draws anew, 0 to 1 (of its amplitude; its variance is kept)."""
 
-    steps: int = 12
+    steps: int = 16
     guidance: float = 2.0
     fresh: float = 1.0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pathagent_tools.core.protocols import Image, SlideEncoder
 from pathagent_tools.core.synthetic import ReadBack
-from pathagent_tools.generators.conditions import Conditions
+from pathagent_tools.generators.conditions import Conditions, Layout
 from pathagent_tools.generators.protocol import ImageGenerator, Images
 from pathagent_tools.generators.sampling import Sampling, check_sampling, sample
 
@@ -20,7 +20,7 @@ class Drawn:
 
     images and captions go together; `words` what each claims to show, empty where it claims nothing.
     numbers: what was measured on the way (scores before and after, similarity), for the record. columns: of
-    the sheet. classical: the method, where no generator was asked.
+    the sheet. classical: the method, where no generator was asked. layouts: what each was drawn on.
     """
 
     task: str
@@ -36,6 +36,7 @@ class Drawn:
     numbers: dict[str, Any] = field(default_factory=dict)
     columns: int | None = None
     classical: str = ""
+    layouts: tuple[Layout | None, ...] = ()
 
 
 class Studio:

@@ -105,6 +105,7 @@ def draw_patches(studio: Studio, request: PatchRequest) -> Drawn:
         seed=request.seed,
         mpp=request.mpp,
         read_back=tuple(found),
+        layouts=tuple(c.layout for c in laid_out),
     )
 
 
@@ -128,7 +129,9 @@ def draw_strip(studio: Studio, request: StripRequest) -> Drawn:
         values = [f"{request.dial} {v:.4g}" for v in numbers]
     asked = studio.laid_out(asked, [request.seed] * request.steps)
     images = studio.draw(asked, [request.seed] * request.steps)
-    measured = [nuclear_numbers(i, mpp) for i in images] if mpp <= 1.0 else []
+    layouts = tuple(c.layout for c in asked)
+    on = zip(images, layouts, strict=True)
+    measured = [nuclear_numbers(i, mpp, layout) for i, layout in on] if mpp <= 1.0 else []
     told = [f": measured {m[request.dial]:.4g}" if request.dial in m else "" for m in measured]
     claims = [dict(c.words) for c in asked]
     return Drawn(
@@ -143,6 +146,7 @@ def draw_strip(studio: Studio, request: StripRequest) -> Drawn:
         read_back=tuple(read_back(studio.encoder, images, claims, mpp)),
         numbers={"measured": measured},
         columns=request.steps,
+        layouts=layouts,
     )
 
 
