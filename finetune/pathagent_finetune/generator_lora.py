@@ -7,6 +7,7 @@ are held out whole; the adapter whose loss on them was least is kept. A second c
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from pathagent_finetune.data_rows import BROKEN, COLUMNS, rows_of, split_of
 from pathagent_finetune.draws import device_name, training_device
 from pathagent_finetune.generator_recipe import recipe_of
-from pathagent_finetune.loop import Budget, Metrics, Stage, claim, evaluations, run
+from pathagent_finetune.loop import LOG, Budget, Metrics, Stage, claim, run
 from pathagent_finetune.splits import point
 from pathagent_finetune.tile_rows import RowError, image_of
 from pathagent_tools.core.card import ModelCard, hash_files
@@ -37,6 +38,7 @@ from pathagent_tools.generators.latent_pipeline import LORA, Parts, revision_of,
 log = logging.getLogger(__name__)
 
 MODEL: Final = "lora"
+STAGE: Final = "stage-0"
 TIMES: Final = 8
 """Noise levels at which held-out tiles are scored."""
 
@@ -44,9 +46,9 @@ TIMES: Final = 8
 class LoraRecipe(Frozen):
     """Everything that decides the adapter, but base, data and code.
 
-    mpp: µm per px of the tiles as they are learned. rank and targets of the LoRA; hold_out: share of the
-    patients that validate; forget: share of the tiles of a step whose words are left out, so that guidance
-    has something to compare with.
+    mpp: µm per px at which tiles are learned, and of those whose row names none. rank and targets of the
+    LoRA; hold_out: share of the patients that validate; forget: share of the tiles of a step whose words are
+    left out, so that guidance has something to compare with.
     """
 
     seed: int
@@ -61,11 +63,12 @@ class LoraRecipe(Frozen):
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile on disk, what the pipeline is told of it, and whether it is held out."""
+    """A tile on disk, what the pipeline is told of it, whether it is held out, and its µm per px."""
 
     image: Path
     said: str
     held_out: bool
+    mpp: float
 
 
 def train(
@@ -91,7 +94,7 @@ def train(
     work = _Work(plan, parts, tiles, on)
     claim(out, plan.model_dump(mode="json") | {"base": revision, "data": digest})
     stage = Stage(
-        folder=out / "stage-0",
+        folder=out / STAGE,
         modules={"lora": work.adapter},
         loss=work.loss,
         evaluate=work.evaluate,
@@ -109,31 +112,61 @@ def train(
 
 def tiles_of(data: Path, plan: LoraRecipe) -> list[Tile]:
     """The rows of a user's data as tiles, some held out. UserError names the first that cannot be used."""
-    rows: list[tuple[Path, str, str, str | None]] = []
+    rows: list[_Row] = []
     for place, row, folder in rows_of(data):
         try:
             if BROKEN in row:
                 raise RowError("broken", row[BROKEN])
-            known = {COLUMNS.get(key, key): str(value or "").strip() for key, value in row.items()}
-            image = image_of(known, folder)
-            if not image.is_file():
-                raise RowError("missing image", f"there is no file {image}")
-            key = known.get("patient") or sha256_file(image)
-            rows.append((image, _said(known), key, split_of(known)))
+            rows.append(_row(row, folder, plan))
         except RowError as error:
             raise UserError(f"{place} cannot be used: {error}. Mend it, or take it out.") from None
-    drawn = {key: point(key, plan.seed) for _, _, key, split in rows if split is None}
-    held = {key for key, at in drawn.items() if at < plan.hold_out}
-    if drawn and not held and not any(split not in (None, "train") for _, _, _, split in rows):
-        held = {min(drawn, key=drawn.__getitem__)}
-    tiles = [
-        Tile(image, said, held_out=key in held if split is None else split != "train")
-        for image, said, key, split in rows
-    ]
+    if not rows:
+        raise UserError(f"{data} holds no tiles: give rows with an image and what it shows.")
+    at = {one.patient: point(one.patient, plan.seed) for one in rows}
+    drawn = {key for key, value in at.items() if value < plan.hold_out} or {min(at, key=at.__getitem__)}
+    named = {one.patient: one.split for one in rows if one.split}
+    tiles, sides = [], dict[str, bool]()
+    for one in rows:
+        split = one.split or named.get(one.patient)
+        if split == "test":
+            continue
+        held = split == "validation" if split else not named and one.patient in drawn
+        for key in (one.patient, one.sha256):
+            if sides.setdefault(key, held) != held:
+                raise UserError(f"{one.image.name}, or its patient, is in two splits: put it into one.")
+        tiles.append(Tile(one.image, one.said, held, one.mpp))
     for name, wanted in (("to learn from", False), ("to be held out", True)):
         if not any(tile.held_out == wanted for tile in tiles):
             raise UserError(f"No tile of {data} is left {name}: give tiles of more patients.")
     return tiles
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row that can be used. `patient`: or the bytes of the image, where none is named."""
+
+    image: Path
+    sha256: str
+    said: str
+    patient: str
+    split: str | None
+    mpp: float
+
+
+def _row(row: Mapping[str, Any], folder: Path, plan: LoraRecipe) -> _Row:
+    """RowError where it cannot be used."""
+    known = {COLUMNS.get(key, key): text for key, value in row.items() if (text := str(value or "").strip())}
+    image = image_of(known, folder)
+    if not image.is_file():
+        raise RowError("missing image", f"there is no file {image}")
+    try:
+        mpp = float(known.get("mpp", plan.mpp))
+    except ValueError:
+        mpp = 0.0
+    if not mpp > 0:
+        raise RowError("mpp", f"{known['mpp']!r} is no um per px")
+    sha256 = sha256_file(image)
+    return _Row(image, sha256, _said(known), known.get("patient") or sha256, split_of(known), mpp)
 
 
 def _said(row: Mapping[str, str]) -> str:
@@ -149,16 +182,28 @@ def _said(row: Mapping[str, str]) -> str:
     return said
 
 
-def picture_of(path: Path, px: int) -> Image:
-    """The square middle of an image at px a side. UserError where it is no image."""
+def picture_of(path: Path, px: int, scale: float) -> Image:
+    """The middle px of an image that is `scale` times as fine as wanted, transparent parts white.
+
+    UserError where it is no image, or shows less than that.
+    """
     from PIL import Image as Pil
-    from PIL import ImageOps, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     try:
         with Pil.open(path) as opened:
-            return np.asarray(ImageOps.fit(opened.convert("RGB"), (px, px), Pil.Resampling.LANCZOS))
+            ground = Pil.new("RGBA", opened.size, "white")
+            whole = Pil.alpha_composite(ground, opened.convert("RGBA")).convert("RGB")
     except (OSError, UnidentifiedImageError, Pil.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be read as an image: {error}.") from None
+    side = round(px * scale)
+    if min(whole.size) < side:
+        raise UserError(
+            f"{path} is {whole.width} x {whole.height} px; {px} px of the pipeline are {side} of its own: "
+            "give larger tiles, or another mpp in the recipe."
+        )
+    x, y = (whole.width - side) // 2, (whole.height - side) // 2
+    return np.asarray(whole.resize((px, px), Pil.Resampling.LANCZOS, (x, y, x + side, y + side)))
 
 
 class _Work:
@@ -181,19 +226,19 @@ class _Work:
         held = np.array([tile.held_out for tile in tiles])
         self.seen, self.unseen = np.flatnonzero(~held), np.flatnonzero(held)
         self.latents = torch.stack(latents)
-        self.words = self._embedded([tile.said for tile in tiles])
-        self.silence = self._embedded([""])[0]
+        said = list(dict.fromkeys(tile.said for tile in tiles))
+        self.which = np.array([said.index(tile.said) for tile in tiles])
+        self.words, self.silence = self._embedded(said), self._embedded([""])[0]
 
     def _latents(self, tile: Tile) -> Tensor:
         """[2, channels, h, w]: of the tile and of its mirror image."""
-        picture = picture_of(tile.image, self.parts.px)
+        picture = picture_of(tile.image, self.parts.px, self.plan.mpp / tile.mpp)
         both = self.parts.encode(np.stack([picture, picture[:, ::-1]]))
         return torch.from_numpy(both.numpy())  # an ordinary tensor, of which gradients may be taken
 
     @torch.no_grad()
     def _embedded(self, sentences: Sequence[str]) -> Tensor:
-        known = {said: self.parts.embed([said])[0] for said in dict.fromkeys(sentences)}
-        return torch.stack([known[said] for said in sentences])
+        return torch.cat([self.parts.embed([said]) for said in sentences])
 
     def loss(self, step: int) -> tuple[Tensor, Metrics]:
         """The loss of one batch, drawn from (seed, step)."""
@@ -201,7 +246,7 @@ class _Work:
         chosen = rng.choice(self.seen, self.plan.batch)
         mirrored = rng.integers(2, size=len(chosen))
         times = rng.integers(len(self.parts.scheduler.alphas_cumprod), size=len(chosen))
-        words = self.words[chosen].clone()
+        words = self.words[self.which[chosen]].clone()
         words[torch.from_numpy(rng.random(len(chosen)) < self.plan.forget)] = self.silence
         generator = torch.Generator().manual_seed(1_000_003 * self.plan.seed + step)
         loss = self._errors(self.latents[chosen, mirrored], times, words, generator).mean()
@@ -226,7 +271,9 @@ class _Work:
             for i in range(0, len(times), self.plan.batch):
                 some = self.unseen[i : i + self.plan.batch]
                 at = times[i : i + self.plan.batch]
-                errors.append(self._errors(self.latents[some, 0], at, self.words[some], generator))
+                errors.append(
+                    self._errors(self.latents[some, 0], at, self.words[self.which[some]], generator)
+                )
         return float(torch.cat(errors).mean())
 
     def _errors(
@@ -255,8 +302,11 @@ class _Work:
 def _card(
     plan: LoraRecipe, base: Path, revision: str, tiles: dict[str, Any], out: Path, *, px: int
 ) -> ModelCard:
-    (last,) = evaluations(out)
-    scores: dict[str, Any] = {key: last[key] for key in ("held_out", "held_out_base")}
+    rows = [json.loads(line) for line in (out / STAGE / LOG).read_text().splitlines()]
+    kept = max((row for row in rows if row.get("event") == "evaluation"), key=lambda row: row["score"])
+    scores: dict[str, Any] = {key: kept[key] for key in ("held_out", "held_out_base")}
+    if kept["held_out"] >= kept["held_out_base"]:
+        log.warning("held-out tiles are denoised no better than by the base: try more tiles or fewer steps")
     return ModelCard(
         id=f"{base.name}-lora",
         version="1",
@@ -266,7 +316,7 @@ def _card(
             "recipe": plan.model_dump(mode="json"),
             "base": {"folder": str(base.resolve()), "revision": revision},
             "tiles": tiles,
-            "training": last,
+            "training": kept,
         },
         licence_weights="that of the base",
         licence_data="that of the tiles",

@@ -80,6 +80,7 @@ def strip(
     prompt: Prompt = None,
     tissue: Tissue = None,
     architecture: Architecture = None,
+    mpp: DrawnMpp = 1.0,
     seed: Seed = 0,
     steps: Steps = DEFAULT_STEPS,
     guidance: Guidance = DEFAULT_GUIDANCE,
@@ -90,7 +91,7 @@ def strip(
     """One dial turned up, step by step."""
     request = {
         "dial": dial, "steps": count, "prompt": prompt, "tissue": tissue, "architecture": architecture,
-        "seed": seed,
+        "mpp": mpp, "seed": seed,
     }  # fmt: skip
     _run("strip", request, out, generator, steps, guidance, force=force, json=json)
 

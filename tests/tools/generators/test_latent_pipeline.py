@@ -10,6 +10,7 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from peft import LoraConfig
 from tiny_pipeline import unet, write_pipeline
+from transformers import CLIPTextModel
 
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.generators.conditions import Conditions, Layout
@@ -44,6 +45,13 @@ def test_words_reach_the_network_as_a_sentence(pipeline: ImageGenerator) -> None
     x = pipeline.noise([1], 32)
     told, untold = (pipeline.denoise(x, 0.4, [c]) for c in (TUMOUR, Conditions()))
     assert float((told - untold).abs().max()) > 1e-6
+
+
+def test_a_pipeline_kept_in_half_precision_draws(tmp_path: Path) -> None:
+    folder = write_pipeline(tmp_path)
+    CLIPTextModel.from_pretrained(folder / "text_encoder").half().save_pretrained(folder / "text_encoder")
+    images = sample(LatentGenerator(folder), [TUMOUR], [1], sampling=Sampling(steps=2))
+    assert images.shape == (1, 32, 32, 3)
 
 
 def test_time_is_translated_to_the_schedule_it_was_trained_with(checkpoint: Path) -> None:

@@ -115,6 +115,18 @@ def test_normalised_stain_is_nearer_to_the_reference_and_keeps_the_structure(
         normalise(studio, np.full_like(pair.image, 245), pair.image, 1.0, method)  # type: ignore[arg-type]
 
 
+def test_glass_stays_glass_and_one_dye_is_refused(studio: Studio) -> None:
+    """Of a picture with little tissue the dyes of the tissue are scaled, not those of the glass."""
+    pair = sample_field(49, px=256, mpp=1.0, partner="stain")
+    little = np.full_like(pair.image, 245)
+    little[:24, :128] = pair.image[:24, :128]
+    out = normalise(studio, little, pair.partner, 1.0, "vahadane")
+    assert out[100:].min() > 225
+    grey = np.full_like(pair.image, 130)
+    with pytest.raises(UserError, match="reinhard"):
+        normalise(studio, grey, pair.partner, 1.0, "vahadane")
+
+
 def test_a_counterfactual_keeps_what_it_did_not_draw_anew(studio: Studio) -> None:
     field = next(
         f for s in range(200, 240)

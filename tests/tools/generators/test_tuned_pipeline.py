@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from pathagent_tools.generators.conditions import Conditions
 from pathagent_tools.generators.latent_pipeline import LORA, LatentGenerator
 from pathagent_tools.generators.registry import load_generator
 
-STROMA = Conditions(words={"tissue": "stroma"})
+STROMA = Conditions(words={"tissue": "stroma"}, mpp=0.5)
 RECIPE = """
 seed: 3
 mpp: 0.5
@@ -45,7 +46,7 @@ def data(tmp_path: Path) -> Path:
     folder.mkdir()
     rows = []
     for i in range(12):
-        stripes = (xs + i) % 8 < 4 if i % 2 else (xs - 24) ** 2 + (ys - 20) ** 2 < (6 + i) ** 2
+        stripes = xs * (1 + i / 24) % 8 < 4 if i % 2 else (xs - 24) ** 2 + (ys - 20) ** 2 < (6 + i) ** 2
         picture = np.where(stripes[..., None], (120, 60, 140), (230, 180, 210)).astype(np.uint8)
         Pil.fromarray(picture).save(folder / f"{i}.png")
         said = {"tissue": "stroma"} if i % 2 else {"text": "H&E histology, invasive tumour"}
@@ -55,7 +56,7 @@ def data(tmp_path: Path) -> Path:
 
 def table(path: Path, rows: list[dict[str, str]]) -> Path:
     with path.open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, ["image", "patient", "tissue", "text"])
+        writer = csv.DictWriter(handle, ["image", "patient", "tissue", "text", "mpp", "split"])
         writer.writeheader()
         writer.writerows(rows)
     return path
@@ -76,6 +77,18 @@ def test_it_learns_the_tiles_and_is_opened_with_its_base(base: Path, data: Path,
     x = plain.noise([1], 32)
     assert float((tuned.denoise(x, 0.5, [STROMA]) - plain.denoise(x, 0.5, [STROMA])).abs().max()) > 1e-3
     assert tuned.revision != plain.revision and tuned.id == "model-lora"
+    with pytest.raises(UserError, match=r"add --mpp 0\.5"):
+        tuned.denoise(x, 0.5, [STROMA.but(mpp=1.0)])
+
+
+def test_the_card_is_of_the_adapter_that_was_kept(base: Path, data: Path, tmp_path: Path) -> None:
+    """At a rate that ruins it the first evaluations are the best ones."""
+    plan, often = tmp_path / "wild.yaml", "evaluate_minutes: 1.0e-9, weight_decay"
+    plan.write_text(RECIPE.format(steps=40).replace("2.0e-2", "3.0").replace("weight_decay", often))
+    card = ModelCard.load(train(plan, base, data, tmp_path / "out"))
+    rows = [json.loads(line) for line in (tmp_path / "out/stage-0/log.jsonl").read_text().splitlines()]
+    judged = [row["held_out"] for row in rows if row.get("event") == "evaluation"]
+    assert card.scores["held_out"] == min(judged) < judged[-1]
 
 
 def test_one_that_stops_goes_on_to_the_same_weights(base: Path, data: Path, tmp_path: Path) -> None:
@@ -107,6 +120,9 @@ def test_no_patient_is_on_both_sides_and_words_become_the_sentence(data: Path) -
         ({"image": "0.png", "tissue": "strorna"}, "strorna"),
         ({"image": "0.png"}, "no caption"),
         ({"image": "tiles.csv", "tissue": "stroma"}, "cannot be read as an image"),
+        ({"image": "0.png", "tissue": "stroma", "mpp": "0.25"}, "larger tiles"),
+        ({"image": "0.png", "tissue": "stroma", "mpp": "fine"}, "no um per px"),
+        ({"image": "3.png", "patient": "P9", "tissue": "stroma", "split": "validation"}, "two splits"),
     ],
 )
 def test_what_cannot_be_used_is_said_and_nothing_is_written(

@@ -46,10 +46,14 @@ class Parts:
         from transformers import CLIPTextModel, CLIPTokenizer
 
         try:
+            unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **_SAFE)
+            if unet.config.addition_embed_type or not isinstance(unet.config.sample_size, int):
+                raise ValueError("its U-Net asks for more than words (SDXL), or has no one size")
+            text = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", **_SAFE)
             return cls(
-                vae=AutoencoderKL.from_pretrained(folder, subfolder="vae", **_SAFE).eval(),
-                unet=UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **_SAFE).eval(),
-                text=CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", **_SAFE).eval(),
+                vae=AutoencoderKL.from_pretrained(folder, subfolder="vae", **_SAFE).float().eval(),
+                unet=unet.float().eval(),
+                text=text.float().eval(),
                 tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer"),
                 scheduler=DDPMScheduler.from_pretrained(folder, subfolder="scheduler"),
             )
@@ -126,16 +130,20 @@ class LatentGenerator:
         self._lock = threading.Lock()
 
     @classmethod
-    def tuned(cls, folder: Path) -> Self:
+    def tuned(cls, folder: Path, *, controlnet: Path | None = None) -> Self:
         """A base with the LoRA that `pathagent finetune generator --base` trained into `folder`.
 
         UserError where the base is not where it was, or is another one.
         """
+        if not (folder / CARD_NAME).is_file():
+            raise UserError(
+                f"{folder} has no {CARD_NAME}: let pathagent finetune generator --base end first."
+            )
         card = ModelCard.load(folder)
         base = card.trained_on["base"]
         if not Path(base["folder"]).is_dir():
             raise UserError(f"The base of {folder} is not at {base['folder']}: put it back, or tune again.")
-        found = cls(Path(base["folder"]), lora=folder)
+        found = cls(Path(base["folder"]), lora=folder, controlnet=controlnet)
         if found.revision != base["revision"]:
             raise UserError(
                 f"{base['folder']} is not what {folder} was tuned on: put that back, or tune again."
@@ -201,6 +209,11 @@ class LatentGenerator:
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
 
     def _check(self, condition: Conditions) -> None:
+        if self.card is not None and abs(condition.mpp / self.card.tile_mpp - 1) > 0.02:
+            known = self.card.tile_mpp
+            raise UserError(
+                f"{self.id} draws at {known:g} um per px, not {condition.mpp:g}: add --mpp {known:g}."
+            )
         refused = {
             "dials": bool(condition.dials),
             "a stain code": condition.stain is not None,
@@ -214,10 +227,14 @@ class LatentGenerator:
 
 def _lora(path: Path) -> tuple[dict[str, Any], str | None]:
     """(weights, prefix of their names) of a LoRA in diffusers' format: a pipeline's or a U-Net's own."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     file = path / LORA if path.is_dir() else path
-    weights = load_file(file)
+    try:
+        weights = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file} holds no LoRA weights that can be read ({error}): tune it again.") from error
     own = [key for key in weights if key.startswith("unet.")]
     if not own and not any(".lora" in key for key in weights):
         raise ValueError(f"{file} holds no LoRA weights")

@@ -13,6 +13,7 @@ from pathagent_tools.core.synthetic import ReadBack, SyntheticImage
 from pathagent_tools.generators.marking.writing import FOLDER, MIN_SIDE, Origin, write_synthetic
 from pathagent_tools.generators.sheet import contact_sheet
 from pathagent_tools.generators.studio import Drawn, Studio
+from pathagent_tools.generators.usefulness import class_of
 from pathagent_tools.generators.vetting import Vetting, vet
 
 RECORD: Final = "synthetic.json"
@@ -35,7 +36,9 @@ def publish(
 
     UserError where an image is too plain to hold its watermark; then nothing is written.
     """
-    vetting = vet(drawn, None) if drawn.classical else vet(drawn, studio.generator, studio.encoder)
+    named = any(class_of(words) is not None for words in drawn.words)
+    encoder = studio.encoder if named and not drawn.classical else None
+    vetting = vet(drawn, None if drawn.classical else studio.generator, encoder)
     origin = Origin(
         task=drawn.task, title=drawn.title, reason=reason, request=drawn.request, seed=drawn.seed,
         generator=drawn.classical or studio.generator.id,

@@ -58,7 +58,9 @@ def load_generator(
         if (folder / INDEX).is_file():
             return LatentGenerator(folder, lora=lora, controlnet=controlnet)
         if (folder / LORA).is_file():
-            return LatentGenerator.tuned(folder)
+            if lora is not None:
+                raise UserError(f"{folder} is a LoRA with its base: take it alone, or another base.")
+            return LatentGenerator.tuned(folder, controlnet=controlnet)
         return EmbeddedGenerator(folder)
     close = difflib.get_close_matches(name, generator_names(), n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ class FieldBank:
                 found = {name: file[name] for name in file.files}
             found["features"] = found["features"].astype(np.float32)
             return cls(**{**found, "encoder": str(found["encoder"])})
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except (OSError, KeyError, ValueError, TypeError, EOFError, BadZipFile) as error:
             raise UserError(f"{path} is damaged ({error}). Take the generator's folder anew.") from error
 
     def save(self, folder: Path) -> None:
@@ -116,7 +117,8 @@ def usefulness(bank: FieldBank, features: NDArray[np.float32], classes: Sequence
 
 
 def _groups(bank: FieldBank) -> dict[str, NDArray[np.bool_]]:
-    return {name: bank.scored & (bank.seen == bool(i)) for i, name in enumerate(GROUPS)}
+    found = {name: bank.scored & (bank.seen == bool(i)) for i, name in enumerate(GROUPS)}
+    return {name: of for name, of in found.items() if of.any()}
 
 
 def _accuracies(

@@ -64,7 +64,7 @@ def vet(drawn: Drawn, generator: ImageGenerator | None, encoder: SlideEncoder | 
     """Vet the synthetic images of a set; what was given (an example, a layout) is left out.
 
     generator: None where a classical method made them, which has no training fields to copy. encoder: reads
-    the images for the classifier; without it training on them is not tried.
+    the images for the classifier; None where no words name a class, and training on them is not tried.
     """
     synthetic = drawn.synthetic or (True,) * len(drawn.images)
     found = drawn.read_back or ((),) * len(drawn.images)
@@ -75,7 +75,7 @@ def vet(drawn: Drawn, generator: ImageGenerator | None, encoder: SlideEncoder | 
     notes = []
     if library is None and generator is not None:
         notes.append("no training thumbnails ship with this generator: copies were not looked for")
-    useful, why = None, "no encoder was given"
+    useful, why = None, "its words name no single class of tissue"
     if encoder is not None and generator is not None:
         useful, why = _tried(drawn, chosen, generator, encoder)
     if useful is None and generator is not None:

@@ -70,7 +70,10 @@ def _nuclear_mask(haematoxylin: Floats, mpp: float, threshold: float) -> NDArray
 
 
 def _holes(mask: NDArray[np.bool_], mpp: float) -> NDArray[np.bool_]:
-    """Holes of a mask as large as the pale middle of a vesicular nucleus, whose rim alone is dark."""
+    """Holes of a mask no larger than the pale middle of a vesicular nucleus, whose rim alone is dark.
+
+    Also what the edge of the field cuts off from such a nucleus.
+    """
     from scipy import ndimage
 
     parts, _ = ndimage.label(~mask)

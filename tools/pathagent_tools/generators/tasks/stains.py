@@ -25,6 +25,8 @@ _DENSE: Final = 0.15
 _LEARNED_FROM: Final = 4000
 """Pixels from which Vahadane's method learns the two dyes."""
 _SPARSE: Final = 0.1
+_ALIKE: Final = 0.995
+"""Cosine from which on two dyes are one: of H&E fields it is 0.91 to 0.991."""
 
 
 class StainRequest(Frozen):
@@ -91,11 +93,16 @@ def macenko(image: Image, reference: Image) -> Image:
 def vahadane(image: Image, reference: Image) -> Image:
     """Vahadane et al. 2016: two dyes that mix without cancelling, each pixel holding as few as it can.
 
-    The amounts of the image's dyes are scaled to the reference's at their 99th percentiles.
+    The amounts of the image's dyes are scaled to the reference's at their 99th percentiles in the tissue.
+    UserError where either picture shows one dye alone.
     """
     own, amounts = _dyes(image)
     wanted, others = _dyes(reference)
-    scale = np.percentile(others, 99, axis=0) / np.maximum(np.percentile(amounts, 99, axis=0), 1e-6)
+    most, least = (
+        np.percentile(amount[_tissue(picture)], 99, axis=0)
+        for amount, picture in ((others, reference), (amounts, image))
+    )
+    scale = most / np.maximum(least, 1e-6)
     rest = _density(image) - amounts @ own  # what two dyes do not explain is kept
     density = (amounts * scale) @ wanted + rest
     return np.asarray(np.clip(255 * np.exp(-density), 0, 255), np.uint8).reshape(image.shape)
@@ -106,6 +113,11 @@ def _density(image: Image) -> NDArray[np.float64]:
     return np.asarray(-np.log(np.maximum(image.reshape(-1, 3), 1) / 255.0))
 
 
+def _tissue(image: Image) -> NDArray[np.bool_]:
+    """[pixels]: whether each is denser than glass."""
+    return np.asarray((_density(image) > _DENSE).any(1))
+
+
 def _dyes(image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Colours of haematoxylin and eosin [2, 3], of length 1, and how much of each every pixel holds."""
     import warnings
@@ -114,7 +126,7 @@ def _dyes(image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     from sklearn.exceptions import ConvergenceWarning
 
     density = _density(image)
-    tissue = density[(density > _DENSE).any(1)]
+    tissue = density[_tissue(image)]
     some = np.linspace(0, len(tissue) - 1, min(_LEARNED_FROM, len(tissue))).astype(int)
     learner = MiniBatchDictionaryLearning(
         n_components=2, alpha=_SPARSE, positive_code=True, positive_dict=True, fit_algorithm="cd",
@@ -125,6 +137,8 @@ def _dyes(image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         learner.fit(tissue[some])
     found = learner.components_ / np.linalg.norm(learner.components_, axis=1, keepdims=True)
     dyes = found[np.argsort(-found[:, 0])]  # haematoxylin takes more of the red
+    if not dyes[0] @ dyes[1] < _ALIKE:
+        raise UserError("Vahadane's method cannot part the dyes here: use --method reinhard.")
     amounts = density @ np.linalg.pinv(dyes)
     alone = np.maximum(density @ dyes.T, 0)  # where one of two would be less than nothing, the other is all
     without = amounts < 0
