@@ -7,8 +7,8 @@ A recipe draws the corpus, which is written as the chat JSONL that any trainer o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -35,6 +35,8 @@ from pathagent_tools.core.protocols import Role, VisionLanguageModel
 
 log = logging.getLogger(__name__)
 
+CLOSER_MARGIN = 32
+"""px at 0.5 µm per px: a field of 96 µm lies in the middle of a tile of the encoder, 128 µm wide."""
 VALIDATION_TEXTS = 1_000_000_000
 """Validation examples are drawn this far from the training ones."""
 
@@ -54,6 +56,9 @@ class AdapterRecipe(Frozen):
     narrow: float = Field(default=0.0, ge=0, le=1, description="share of answers from one to three looks")
     tiles: TileSets | None = Field(default=None, description="where the examples show tiles")
     measured: bool = Field(default=False, description="tiles are told with what a run would measure of them")
+    closer: TileSets | None = Field(
+        default=None, description="tiles at 0.5 µm per px, half of the examples where given"
+    )
     tile_px: int = Field(default=192, gt=0)
 
 
@@ -76,57 +81,87 @@ def train_adapter(
     plan = load_adapter_recipe(recipe)
     if seed is not None:
         plan = plan.model_copy(update={"tuning": plan.tuning.model_copy(update={"seed": seed})})
-    stores = _stores(plan, tiles or out / "tiles")
+    scales = _scales(plan, tiles or out / "tiles")
     corpus = out / "corpus" / "examples.jsonl"
     if not corpus.is_file():
-        write_chat_jsonl(_corpus(plan, stores, corpus.parent), corpus)
+        write_chat_jsonl(_corpus(plan, scales, corpus.parent), corpus)
     tune(plan.tuning, corpus, out)
     card = ModelCard.load(out)
     if "before" not in card.scores:
-        _score(plan, stores, card, out)
+        _score(plan, scales, card, out)
     return out
 
 
-def _stores(plan: AdapterRecipe, folder: Path) -> dict[str, TileStore]:
-    """The tiles; those that are measured are rendered at a run's resolution and shown at the base's."""
+@dataclass(frozen=True)
+class _Shown:
+    """Tiles of one scale, by split."""
+
+    stores: dict[str, TileStore]
+    mpp: float
+
+    def field_um(self, plan: AdapterRecipe) -> float:
+        """Side of a tile."""
+        return plan.tile_px * self.mpp
+
+
+def _scales(plan: AdapterRecipe, folder: Path) -> list[_Shown]:
+    """The tiles of each scale; those that are measured are rendered at a run's resolution, and those of the
+    closer one in as much of their surroundings as the encoder reads them in."""
     if plan.tiles is None:
-        return {}
+        return []
     if not plan.measured:
-        return render_tiles(plan.tiles, folder, px=plan.tile_px, mpp=plan.tuning.mpp)
+        return [
+            _Shown(render_tiles(plan.tiles, folder, px=plan.tile_px, mpp=plan.tuning.mpp), plan.tuning.mpp)
+        ]
     finer = round(plan.tuning.mpp / MEASURED_MPP)
     stores = render_tiles(plan.tiles, folder, px=plan.tile_px * finer, mpp=MEASURED_MPP)
-    return {name: replace(store, shrink=finer) for name, store in stores.items()}
+    scales = [_Shown({name: replace(s, shrink=finer) for name, s in stores.items()}, plan.tuning.mpp)]
+    if plan.closer is not None:
+        close = render_tiles(
+            plan.closer, folder / "closer", px=plan.tile_px, mpp=MEASURED_MPP, margin=CLOSER_MARGIN
+        )
+        scales.append(_Shown(close, MEASURED_MPP))
+    return scales
 
 
-def _corpus(plan: AdapterRecipe, stores: Mapping[str, TileStore], folder: Path) -> Iterator[TuningExample]:
+def _corpus(plan: AdapterRecipe, scales: Sequence[_Shown], folder: Path) -> Iterator[TuningExample]:
     splits: tuple[tuple[Split, int, int], ...] = (
         ("train", plan.train, plan.first_seed),
         ("validation", plan.validation, plan.first_seed + VALIDATION_TEXTS),
     )
     for split, count, first in splits:
-        told = measured_tiles(stores[split]) if plan.measured and plan.score == "describe" else None
+        measured = plan.measured and plan.score == "describe"
+        told = [measured_tiles(shown.stores[split]) if measured else None for shown in scales]
         for i in range(count):
             name = f"{split}-{i:06d}"
             if plan.tiles is None:
                 example = text_example(first + i, plan.mix, reword=plan.reword, narrow=plan.narrow)
                 yield from_phantom(example, name, split=split)
             else:
-                tile, rng = i % len(stores[split]), Random(f"tile-{first + i}")
+                scale, turn = i % len(scales), i // len(scales)
+                shown, known = scales[scale], told[scale]
+                store = shown.stores[split]
+                tile, rng = turn % len(store), Random(f"tile-{first + i}")
                 if plan.score == "verify":
-                    example = verify_tile(tile, stores[split], rng, reword=plan.reword)
+                    example = verify_tile(tile, store, rng, reword=plan.reword)
                 else:
-                    example = describe_tile(tile, stores[split], rng, seen=told[tile] if told else None)
-                yield from_phantom(
-                    example, name, split=split, image=_picture(example, stores[split], folder, split)
-                )
+                    example = describe_tile(
+                        tile,
+                        store,
+                        rng,
+                        seen=known[tile] if known else None,
+                        field_um=shown.field_um(plan),
+                    )
+                part = split if shown.mpp == plan.tuning.mpp else f"{split}-closer"
+                yield from_phantom(example, name, split=split, image=_picture(example, store, folder / part))
 
 
-def _picture(example: Example, store: TileStore, folder: Path, split: str) -> Path:
+def _picture(example: Example, store: TileStore, folder: Path) -> Path:
     """The file of the example's tile, written when first shown."""
     from PIL import Image
 
     tile = example.tile or 0
-    path = folder / split / f"{tile:06d}.png"
+    path = folder / f"{tile:06d}.png"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".tmp")
@@ -135,19 +170,24 @@ def _picture(example: Example, store: TileStore, folder: Path, split: str) -> Pa
     return path
 
 
-def _score(plan: AdapterRecipe, stores: Mapping[str, TileStore], card: ModelCard, out: Path) -> None:
+def _score(plan: AdapterRecipe, scales: Sequence[_Shown], card: ModelCard, out: Path) -> None:
     """Base and adapter on what neither has seen; the card says both."""
     from pathagent_tools.vlm.inprocess import TransformersVLM
     from pathagent_tools.vlm.profile import EMBEDDED_WEIGHTS
 
     def scored(adapters: Mapping[Role, Path]) -> dict[str, Any]:
         vlm = TransformersVLM(EMBEDDED_WEIGHTS, adapters=adapters, tile_mpp=plan.tuning.mpp)
-        if plan.score == "verify":
-            return verify_table(vlm, stores["test"], plan.scored)
-        if plan.score != "describe":
+        if plan.score in tables:
             return tables[plan.score](vlm, plan.scored)
-        told = measured_tiles(stores["test"]) if plan.measured else None
-        return describe_table(vlm, stores["test"], mpp=plan.tuning.mpp, measured=told)
+        first, *closer = (on_tiles(vlm, shown) for shown in scales)
+        return {**first, **({"closer": closer[0]} if closer else {})}
+
+    def on_tiles(vlm: VisionLanguageModel, shown: _Shown) -> dict[str, Any]:
+        store = shown.stores["test"]
+        if plan.score == "verify":
+            return verify_table(vlm, store, plan.scored)
+        told = measured_tiles(store) if plan.measured else None
+        return describe_table(vlm, store, mpp=shown.mpp, measured=told)
 
     tables: dict[str, Callable[[VisionLanguageModel, int], dict[str, Any]]] = {
         "answer": answer_table,

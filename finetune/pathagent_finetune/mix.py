@@ -85,7 +85,12 @@ def tile_example(tile: int, store: TileStore, rng: Random) -> Example:
 
 
 def describe_tile(
-    tile: int, store: TileStore, rng: Random, *, seen: Sequence[Measurement] | None = None
+    tile: int,
+    store: TileStore,
+    rng: Random,
+    *,
+    seen: Sequence[Measurement] | None = None,
+    field_um: float = 192.0,
 ) -> Example:
     """Describe a tile: told what was measured of it (`seen`), else in two of five what might have been.
 
@@ -95,7 +100,7 @@ def describe_tile(
         seen = _measured(store.truth[tile], rng) if rng.random() < 0.4 else ()
     elif rng.random() < 0.1:
         seen = [m for m in seen if not m.name.startswith(SHARE_OF) and m.name != TUMOUR_GRADE]
-    return examples.describe_example(store.findings(tile), tile, rng, measurements=seen)
+    return examples.describe_example(store.findings(tile), tile, rng, measurements=seen, field_um=field_um)
 
 
 def verify_tile(

@@ -50,13 +50,18 @@ class TileSets(Frozen):
 
 @dataclass(frozen=True)
 class TileStore:
-    """All shards of one store as one list of tiles. shrink: tiles are averaged by this factor when shown."""
+    """All shards of one store as one list of tiles.
+
+    shrink: tiles are averaged by this factor when shown. margin: px of surroundings that were rendered
+    around each tile, which only `around` shows.
+    """
 
     folder: Path
     images: list[NDArray[np.uint8]]
     labels: list[NDArray[np.uint8]]
     truth: list[dict[str, Any]]
     shrink: int = 1
+    margin: int = 0
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -65,8 +70,14 @@ class TileStore:
         """[px, px, 3] uint8 RGB."""
         from pathagent_tools.phantom.camera import shrink
 
-        full = np.asarray(self.images[index // SHARD][index % SHARD])
+        full = self.around(index)
+        if self.margin:
+            full = full[self.margin : -self.margin, self.margin : -self.margin]
         return full if self.shrink == 1 else shrink(np.ascontiguousarray(full), self.shrink)
+
+    def around(self, index: int) -> NDArray[np.uint8]:
+        """[px + 2 margin, px + 2 margin, 3] uint8 RGB as rendered: the tile in its surroundings."""
+        return np.asarray(self.images[index // SHARD][index % SHARD])
 
     def label(self, index: int) -> NDArray[np.uint8]:
         """[px, px] uint8, classes of the phantom; never shrunk."""
@@ -90,7 +101,9 @@ class TileStore:
         return sha256_bytes(canonical_json(self.truth).encode())
 
 
-def _render_shard(shard: int, *, folder: Path, first_seed: int, px: int, mpp: float, split: Split) -> None:
+def _render_shard(
+    shard: int, *, folder: Path, first_seed: int, px: int, mpp: float, split: Split, margin: int
+) -> None:
     from pathagent_tools.phantom.tile import sample_tile
 
     final = folder / f"shard-{shard:04d}"
@@ -98,13 +111,14 @@ def _render_shard(shard: int, *, folder: Path, first_seed: int, px: int, mpp: fl
         return
     part = folder / f".shard-{shard:04d}.{os.getpid()}.tmp"
     part.mkdir(parents=True)
-    images = np.empty((SHARD, px, px, 3), np.uint8)
+    shown = px + 2 * margin
+    images = np.empty((SHARD, shown, shown, 3), np.uint8)
     labels = np.empty((SHARD, px, px), np.uint8)
     places: dict[Cells, list[tuple[int, float, float]]] = {"figures": [], "lymphocytes": []}
     with (part / "truth.jsonl").open("w") as out:
         for i in range(SHARD):
             seed = first_seed + shard * SHARD + i
-            sample = sample_tile(seed, field_um=px * mpp, px=px, split=split)
+            sample = sample_tile(seed, field_um=px * mpp, px=px, split=split, margin_px=margin)
             images[i], labels[i] = sample.image, sample.label_map
             places["figures"] += [(i, x / mpp, y / mpp) for x, y in sample.figures_um]
             places["lymphocytes"] += [(i, x / mpp, y / mpp) for x, y in sample.lymphocytes_um]
@@ -141,10 +155,13 @@ def in_processes(jobs: Sequence[Callable[[], None]]) -> None:
             running.get()
 
 
-def render_tiles(sets: TileSets, folder: Path, *, px: int, mpp: float) -> dict[str, TileStore]:
+def render_tiles(
+    sets: TileSets, folder: Path, *, px: int, mpp: float, margin: int = 0
+) -> dict[str, TileStore]:
     """Render the three tile sets under `folder` (whole shards), or open them where they are whole.
 
     Test tiles come from other worlds and half of them from held-out scanners; nothing else sees those.
+    margin: px of surroundings that are rendered around each tile.
     """
     wanted = {"train": sets.train, "validation": sets.validation, "test": sets.test}
     jobs = [
@@ -156,15 +173,16 @@ def render_tiles(sets: TileSets, folder: Path, *, px: int, mpp: float) -> dict[s
             px=px,
             mpp=mpp,
             split="test" if name == "test" else "train",
+            margin=margin,
         )
         for name, tiles in wanted.items()
         for shard in range(-(-tiles.count // SHARD))
     ]
     in_processes(jobs)
-    return {name: open_store(folder / name) for name in wanted}
+    return {name: open_store(folder / name, margin=margin) for name in wanted}
 
 
-def open_store(folder: Path) -> TileStore:
+def open_store(folder: Path, *, margin: int = 0) -> TileStore:
     """Memory-map a store. UserError when the folder holds no finished shard."""
     shards = sorted(folder.glob("shard-*"))
     if not shards:
@@ -174,4 +192,5 @@ def open_store(folder: Path) -> TileStore:
         [np.load(s / "images.npy", mmap_mode="r") for s in shards],
         [np.load(s / "labels.npy", mmap_mode="r") for s in shards],
         [json.loads(line) for s in shards for line in (s / "truth.jsonl").read_text().splitlines()],
+        margin=margin,
     )

@@ -34,9 +34,6 @@ MAX_PEN: Final = 0.03
 NEUTRAL: Final = 0.5
 LESION: Final = ("invasive tumour", "dysplastic epithelium")
 
-PER_DEVIATION: Final = 0.1
-"""Weight of a mean deviation of suspicion beside the anomaly, which is 0..1."""
-
 Scores = NDArray[np.float64]
 
 
@@ -109,7 +106,7 @@ def make_pool(
     relevance = _relevance(opened, goal, close=close) if goal else np.full(len(looks), NEUTRAL)
     anomaly = np.asarray(opened.close.anomaly if close else opened.anomaly, dtype=np.float64)
     keep = _on_tissue(opened, looks, hints, anomaly, goal)
-    suspicion = anomaly + PER_DEVIATION * opened.close.suspicion if close else anomaly
+    suspicion = np.asarray(opened.close.suspicion, dtype=np.float64) if close else anomaly
     return Pool(
         regions=[looks[i] for i in keep],
         vectors=_directions(scan.features, len(opened.features.coords))[keep],

@@ -27,10 +27,15 @@ _NO_IMAGE = np.zeros((1, 1, 3), np.uint8)
 
 
 def describe_example(
-    findings: Findings, tile: int, rng: Random, *, measurements: Sequence[Measurement] = ()
+    findings: Findings,
+    tile: int,
+    rng: Random,
+    *,
+    measurements: Sequence[Measurement] = (),
+    field_um: float = 192.0,
 ) -> Example:
     """Look at a tile, name its slots, say it in a sentence."""
-    request = roles.describe(_NO_IMAGE, field_um=192, measurements=measurements)
+    request = roles.describe(_NO_IMAGE, field_um=field_um, measurements=measurements)
     target = findings.model_dump() | {"sentence": sentences.describe_sentence(findings, rng)}
     return Example(request, target, tile)
 

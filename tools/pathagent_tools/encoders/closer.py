@@ -1,7 +1,8 @@
-"""A second, closer scan: tiles at half steps around the places where the first one found most.
+"""A second, closer scan: the best tiles of the first one cell by cell, and at half steps around them.
 
-A lesion smaller than a tile may lie on the border of four, and each then shows a little of it. Half a step to
-every side brings it into one. Only the best places are scanned again, so it costs the same on any slide.
+A lesion smaller than a tile hardly moves the embedding of the whole tile, but fills cells of its tissue map;
+and it may lie on the border of four tiles, where half a step to every side brings it into one. Only the best
+places are scanned again, so it costs the same on any slide.
 """
 
 from __future__ import annotations
@@ -13,20 +14,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathagent_tools.core.protocols import SlideEncoder
+from pathagent_tools.core.vocabulary import Tissue
 from pathagent_tools.encoders.reading import anomaly, hints, suspicion
-from pathagent_tools.encoders.scan import TileFeatures, encode_at
+from pathagent_tools.encoders.scan import TileFeatures, tiles_at
+from pathagent_tools.encoders.tissue_map import head_of, tissue_shares
 from pathagent_tools.slides.slide import Slide
 
 PLACES: Final = 24
 """Tiles of the first scan around which the second one looks: up to eight new tiles each."""
+MAPPED: Final = 256
+"""Tiles of the first scan, the most suspicious as wholes, whose tissue map is looked at."""
+DISEASED: Final[tuple[Tissue, ...]] = ("invasive tumour", "dysplastic epithelium", "mucin")
+"""What a cell of the map must be to make its tile suspicious; mucin outside cells often has tumour in it."""
+CELLS: Final = 2
+"""The most diseased cells of a tile that count, 16 µm each."""
+PER_DEVIATION: Final = 0.1
+"""Weight of a mean deviation of the whole tile's suspicion beside its anomaly, which is 0..1."""
+BESIDE_CELLS: Final = 0.02
+"""The same beside its cells."""
 
 
 @dataclass(frozen=True)
 class ClosePlaces:
     """Tiles of both scans, those of the first one first: [M] in every field.
 
-    `coords` int64 [M, 2]: level-0 top-left. `features` float32 [M, D]. `anomaly`, `suspicion`, `hints`: see
-    `reading`. `first`: how many are of the first scan.
+    `coords` int64 [M, 2]: level-0 top-left. `features` float32 [M, D]. `anomaly`, `hints`: see `reading`.
+    `suspicion` float32 [M]: what a search goes by, about 0..1. `first`: how many are of the first scan.
     """
 
     coords: NDArray[np.int64]
@@ -38,18 +51,42 @@ class ClosePlaces:
 
 
 def scan_closer(slide: Slide, scanned: TileFeatures, encoder: SlideEncoder) -> ClosePlaces:
-    """Both scans of a slide. Raises SlideError where it cannot be read."""
-    best = np.argsort(-suspicion(scanned.features, encoder), kind="stable")[:PLACES]
+    """Both scans of a slide. Raises SlideError where it cannot be read.
+
+    A tile is as suspicious as its most diseased cells, where the encoder has a tissue map; else as it is
+    anomalous. That the whole tile looks more like disease than its slide does counts besides.
+    """
+    whole, mapped = suspicion(scanned.features, encoder), head_of(encoder) is not None
+    share = np.zeros(len(scanned), np.float32)
+    if mapped:
+        shown = np.argsort(-whole, kind="stable")[:MAPPED]
+        share[shown] = _diseased(encoder, tiles_at(slide, scanned.coords[shown], scanned.spec))
+    found = share + BESIDE_CELLS * whole if mapped else whole
+    best = np.argsort(-found, kind="stable")[:PLACES]
     coords = half_steps(scanned.coords, best, scanned.size_level0, slide.bounds)
-    features = np.concatenate([scanned.features, encode_at(slide, coords, scanned.spec, encoder)])
+    tiles = tiles_at(slide, coords, scanned.spec)
+    features = np.concatenate([scanned.features, encoder.encode_tiles(tiles)])
+    odd = anomaly(features, encoder, among=scanned.features)
+    whole = suspicion(features, encoder, among=scanned.features)
+    if mapped:
+        found = np.concatenate([share, _diseased(encoder, tiles)]) + BESIDE_CELLS * whole
+    else:
+        found = odd + PER_DEVIATION * whole
     return ClosePlaces(
         coords=np.concatenate([scanned.coords, coords]),
         features=features,
-        anomaly=anomaly(features, encoder, among=scanned.features),
-        suspicion=suspicion(features, encoder, among=scanned.features),
+        anomaly=odd,
+        suspicion=np.asarray(found, np.float32),
         hints=hints(features, encoder),
         first=len(scanned),
     )
+
+
+def _diseased(encoder: SlideEncoder, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """[N] 0..1: how surely the most diseased `CELLS` of each tile are so."""
+    names, cells = tissue_shares(encoder, tiles)
+    sick = cells[..., [i for i, name in enumerate(names) if name in DISEASED]].sum(-1)
+    return np.asarray(np.sort(sick.reshape(len(tiles), -1), 1)[:, -CELLS:].mean(1), np.float32)
 
 
 def half_steps(

@@ -98,17 +98,21 @@ def read_tiles(slide: Slide, regions: Sequence[Region], tile_px: int) -> NDArray
     return tiles
 
 
+def tiles_at(slide: Slide, coords: NDArray[np.int64], spec: TileSpec) -> NDArray[np.uint8]:
+    """Pixels [N, tile_px, tile_px, 3] of the tiles at level-0 corners [N, 2]. SlideError where unreadable."""
+    side = round(spec.size_level0(slide.mpp))
+    regions = [
+        Region(slide=slide.id, x=int(x), y=int(y), width=side, height=side, mpp=spec.mpp) for x, y in coords
+    ]
+    return read_tiles(slide, regions, spec.tile_px)
+
+
 def encode_at(
     slide: Slide, coords: NDArray[np.int64], spec: TileSpec, encoder: SlideEncoder
 ) -> NDArray[np.float32]:
     """Features [N, D] of the tiles at level-0 corners [N, 2]. SlideError where they cannot be read."""
     if len(coords) <= FEW:
-        side = round(spec.size_level0(slide.mpp))
-        regions = [
-            Region(slide=slide.id, x=int(x), y=int(y), width=side, height=side, mpp=spec.mpp)
-            for x, y in coords
-        ]
-        return encoder.encode_tiles(read_tiles(slide, regions, spec.tile_px))
+        return encoder.encode_tiles(tiles_at(slide, coords, spec))
     features = np.empty((len(coords), encoder.dim), np.float32)
     with TileReader(slide, coords, spec) as reader:
         for batch in reader:

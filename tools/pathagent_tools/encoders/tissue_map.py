@@ -84,18 +84,20 @@ def tissue_shares(encoder: SlideEncoder, tiles: NDArray[np.uint8]) -> tuple[tupl
     return names, np.stack(merged, -1)
 
 
-def read_field(encoder: SlideEncoder, rgb: Image) -> tuple[Measurement, ...]:
+def read_field(encoder: SlideEncoder, rgb: Image, *, margin: int = 0) -> tuple[Measurement, ...]:
     """A second reading of one field, without the VLM: the share of each tissue, and of a tumour its grade.
 
-    rgb: [h, w, 3] at the encoder's mpp. Shares below 5 % are left out. The grade (1 to 3) is told from words
-    alone. Empty where the encoder has no tissue head, or the field is smaller than one of its tiles.
+    rgb: [h, w, 3] at the encoder's mpp. margin: px on each side that are no part of the field; one that is
+    smaller than a tile of the encoder is read in its surroundings. Shares below 5 % are left out. The grade
+    (1 to 3) is told from words alone. Empty where the encoder has no tissue head, or `rgb` is smaller than
+    one of its tiles.
     """
     if head_of(encoder) is None or min(rgb.shape[:2]) < encoder.tile_px:
         return ()
     corners = [(y, x) for y in _starts(rgb.shape[0], encoder) for x in _starts(rgb.shape[1], encoder)]
     tiles = np.stack([rgb[y : y + encoder.tile_px, x : x + encoder.tile_px] for y, x in corners])
     names, cells = tissue_shares(encoder, tiles)
-    shares = _mean_share(cells, corners, encoder.tile_px)
+    shares = _mean_share(cells, corners, encoder.tile_px, margin)
     found = {name: float(share) for name, share in zip(names, shares, strict=True) if share >= LEAST_SHARE}
     note = f"read by {encoder.id} {encoder.revision[:8]}"
     read = [
@@ -138,8 +140,8 @@ def _starts(side: int, encoder: SlideEncoder) -> list[int]:
     return [int(start) for start in np.linspace(0, side - tile, -(-side // tile))]
 
 
-def _mean_share(cells: Floats, corners: Sequence[tuple[int, int]], tile_px: int) -> Floats:
-    """[K] share of each tissue over a field: cells on which tiles overlap count once."""
+def _mean_share(cells: Floats, corners: Sequence[tuple[int, int]], tile_px: int, margin: int) -> Floats:
+    """[K] share of each tissue over a field: cells on which tiles overlap count once, the margin's never."""
     n = cells.shape[1]
     places = [(y * n // tile_px, x * n // tile_px) for y, x in corners]
     down, across = np.array(places).max(0) + n
@@ -147,7 +149,10 @@ def _mean_share(cells: Floats, corners: Sequence[tuple[int, int]], tile_px: int)
     for (y, x), tile in zip(places, cells, strict=True):
         total[y : y + n, x : x + n] += tile
         times[y : y + n, x : x + n] += 1
-    covered = times[..., 0] > 0
+    covered, edge = times[..., 0] > 0, round(margin * n / tile_px)
+    inside = np.zeros_like(covered)
+    inside[edge : down - edge, edge : across - edge] = True
+    covered &= inside
     return np.asarray((total[covered] / times[covered]).mean(0), np.float32)
 
 

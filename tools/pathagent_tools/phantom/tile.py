@@ -48,6 +48,8 @@ _ARTIFACTS: Final[tuple[ArtifactKind, ...]] = ("fold", "blur", "pen", "bubble", 
 class TileSample:
     """One training tile: `image` [px, px, 3] uint8 RGB, its `Findings` and the exact truth behind them.
 
+    Where a margin was asked for, `image` shows that much more on each side; all else is of the field.
+
     `label_map` [px, px] uint8 by `classes.CLASSES`; `class_fractions` by tissue word; nuclei in the tile:
     `nuclei` all, `epithelial_area_um2` mean and `pleomorphism` (sd/mean of area) of epithelial or tumour
     nuclei (0 where there are none), `mitoses` and `figures_um` [mitoses, 2], their centres (x, y) in µm
@@ -70,12 +72,18 @@ class TileSample:
 
 
 def sample_tile(
-    seed: int, *, field_um: float = 192.0, px: int = 192, split: Literal["train", "test"] = "train"
+    seed: int,
+    *,
+    field_um: float = 192.0,
+    px: int = 192,
+    split: Literal["train", "test"] = "train",
+    margin_px: int = 0,
 ) -> TileSample:
     """Draw the tile of this seed, balanced over findings.
 
     The tile is rendered at 0.5 µm/px, JPEG-compressed as in a slide file and area-averaged to `px`.
     `split="test"` uses other worlds and every second time a held-out scanner; "train" never does.
+    margin_px: so much of the surroundings on each side of the image besides.
     UserError when `field_um / px` is not a multiple of 0.5 µm/px.
     """
     factor = round(field_um / px / LEVEL0_MPP)
@@ -90,11 +98,14 @@ def sample_tile(
     scanner = pool[int(rng.integers(len(pool)))]
     stain = draw_stain(rng)
     artifacts = _tile_artifacts(rng, field_um)
-    full = px * factor
+    margin = margin_px * factor
+    full = px * factor + 2 * margin
+    corner = -margin * LEVEL0_MPP
     raw, fine = photograph(
-        plan, 0.0, 0.0, LEVEL0_MPP, full, full, stain=stain, scanner=scanner, artifacts=artifacts
+        plan, corner, corner, LEVEL0_MPP, full, full, stain=stain, scanner=scanner, artifacts=artifacts
     )
     image = shrink(jpeg_round_trip(raw, scanner.jpeg_quality), factor)
+    fine = fine[margin : full - margin, margin : full - margin]
     labels = np.ascontiguousarray(fine[factor // 2 :: factor, factor // 2 :: factor])
     fractions = class_fractions(fine)
     nuclei = plan.nuclei_inside(0.0, 0.0, field_um, field_um)
