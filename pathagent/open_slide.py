@@ -179,12 +179,52 @@ class OpenSlide:
         from pathagent_tools.encoders.tissue_map import head_of, read_field
 
         encoder = self._resources.encoder
-        if head_of(encoder) is None or self.slide.mpp > 1.02 * encoder.tile_mpp:
+        if head_of(encoder) is None or not self._mappable():
             return ()
-        if not self._resources.encoder_knows(self.slide.id):
-            return ()
-        pixels = self.slide.read(region.model_copy(update={"mpp": encoder.tile_mpp}))
-        return self._tool("read_field", lambda: read_field(encoder, pixels), region=region.model_dump())
+        pixels, margin = self._as_the_encoder_reads(region)
+        return self._tool(
+            "read_field", lambda: read_field(encoder, pixels, margin=margin), region=region.model_dump()
+        )
+
+    def disease_map(self, region: Region) -> NDArray[np.float32] | None:
+        """[rows, columns] 0..1: how surely each cell of a region is tumour, dysplasia or mucin, NaN where the
+        map has none. None where the encoder has no tissue map or does not know such tissue."""
+        from pathagent_tools.encoders.tissue_map import diseased, field_cells, head_of
+
+        encoder = self._resources.encoder
+        if head_of(encoder) is None or not self._mappable():
+            return None
+        pixels, margin = self._as_the_encoder_reads(region)
+        return self._tool(
+            "tissue_map",
+            lambda: diseased(*field_cells(encoder, pixels, margin=margin)),
+            region=region.model_dump(),
+        )
+
+    def _mappable(self) -> bool:
+        encoder = self._resources.encoder
+        return self.slide.mpp <= 1.02 * encoder.tile_mpp and self._resources.encoder_knows(self.slide.id)
+
+    def _as_the_encoder_reads(self, region: Region) -> tuple[Image, int]:
+        """(pixels at the encoder's mpp, px of surroundings on each side) of a region.
+
+        One that is smaller than a tile of the encoder comes in as much of its surroundings as a tile shows.
+        """
+        encoder = self._resources.encoder
+        scale = encoder.tile_mpp / self.slide.mpp
+        lacking = encoder.tile_px - round(min(region.width, region.height) / scale)
+        margin = max(0, -(-lacking // 2))
+        around = round(margin * scale)
+        read = region.model_copy(
+            update={
+                "x": region.x - around,
+                "y": region.y - around,
+                "width": region.width + 2 * around,
+                "height": region.height + 2 * around,
+                "mpp": encoder.tile_mpp,
+            }
+        )
+        return self.slide.read(read), margin
 
     def mitoses(self, regions: Sequence[Region]) -> NDArray[np.float32] | None:
         """[k, 3] mitotic figures in the regions, each once: level-0 (x, y), and 1 where certain, else 0.5.

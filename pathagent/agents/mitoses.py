@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pathagent.agents import candidates as places
 from pathagent.agents.finish import EXPLAINS
+from pathagent.agents.magnification import apart
 from pathagent.resources import Resources
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.records import Evidence, Hypothesis, Measurement, SlideRecord
@@ -75,7 +76,7 @@ def mitosis_claim(
     Of a neoplasm the fields that show it count; of another diagnosis all of them. Where a neoplasm has
     figures of which none is certain, it is left open whether there are any.
     """
-    fields = [e for e in described if _count(e) is not None]
+    fields = [e for e in apart(described) if _count(e) is not None]
     lesion = [e for e in fields if e.findings and e.findings.tissue in places.LESION]
     neoplasm = EXPLAINS.get(leading.diagnosis) != frozenset()
     if neoplasm and lesion:

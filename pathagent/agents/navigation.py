@@ -14,6 +14,7 @@ import numpy as np
 from pathagent.agents import candidates as places
 from pathagent.agents import simpler
 from pathagent.agents.coverage import place_of
+from pathagent.agents.magnification import closer_looks
 from pathagent.agents.mitoses import hot_spot
 from pathagent.resources import Resources
 from pathagent.state import DEFAULT_GOAL, Look, ModelCall, Reading, State, evidence_list, spent
@@ -76,12 +77,14 @@ def _by_agent(
     number: int,
     count: int,
 ) -> dict[str, Any]:
-    """Where mitoses are densest, once a lesion is known; then the quota, the model's choice and the rest."""
+    """Closer looks, and where mitoses are densest once a lesion is known; then the quota, the model's choice
+    and the rest."""
     goal, known = goal_of(state), state["reading"] == "read"
-    hot = _hot_spots(resources, state, slides, looked)[:count] if number > 1 else []
-    plan = [_look(resources, state, i, *place, "quota") for i, place in enumerate(hot)]
-    count -= len(plan)
     searching = _searching(looked)
+    first = _closer(resources, state, slides, looked, -(-count // 2) if searching else count)
+    hot = _hot_spots(resources, state, slides, looked)[: count - len(first)] if number > 1 else []
+    plan = [_look(resources, state, i, *place, "quota") for i, place in enumerate([*first, *hot])]
+    count -= len(plan)
     share = quota_size(count, searching=searching) if known else count
     offers = _offers(resources, slides, looked, goal=goal, first=number == 1, known=known, quota=share)
     offers = [o for o in offers if all(o.region.overlap(r) <= places.MAX_OVERLAP for r, _ in hot)]
@@ -101,10 +104,19 @@ def _by_agent(
         searching=searching or number == 1,
     )
     plan += [
-        _look(resources, state, len(hot) + i, c.region, reason, by)
+        _look(resources, state, len(first) + len(hot) + i, c.region, reason, by)
         for i, (c, reason, by) in enumerate(chosen)
     ]
     return {"plan": plan, "candidates": offered, "round": number, "calls": [call] if call else []}
+
+
+def _closer(
+    resources: Resources, state: State, slides: Sequence[str], looked: Sequence[Evidence], count: int
+) -> list[tuple[Region, str]]:
+    """Parts of looks to be seen at a finer scale; none before a model has described a look."""
+    if state["reading"] != "read":
+        return []
+    return closer_looks(resources, [e for e in looked if e.region.slide in slides], count)
 
 
 def _hot_spots(

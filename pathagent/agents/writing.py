@@ -16,6 +16,7 @@ import numpy as np
 from pathagent.agents.asking import ask_question, slides_text
 from pathagent.agents.extent import extent_claim, lesions_of
 from pathagent.agents.inflammation import inflammation_claims
+from pathagent.agents.magnification import apart
 from pathagent.agents.measured import measured_answer
 from pathagent.agents.mitoses import mitosis_claim
 from pathagent.agents.triage import refused_answer
@@ -237,7 +238,7 @@ def _measured_claims(looked: Sequence[Evidence]) -> list[Draft]:
     """Per slide, the range over its looks of what was measured, citing the extremes."""
     drafts = []
     for slide in dict.fromkeys(e.region.slide for e in looked):
-        mine = [e for e in looked if e.region.slide == slide]
+        mine = [e for e in apart(looked) if e.region.slide == slide]
         for name in ("nuclei_per_mm2", "nuclear_area"):
             values = [(m, e) for e in mine for m in e.measurements if m.name == name]
             if values:

@@ -80,9 +80,13 @@ def test_the_describing_adapter_learns_from_pictures_of_its_tiles_and_is_told_wh
     adapters.train_adapter(tiny(tmp_path, "adapter-describe"), out)
     card = ModelCard.load(out)
     assert {"model", "blank_image", "majority"} <= set(card.scores["before"])
-    assert len(list((out / "corpus" / "train").glob("*.png"))) == 6
+    assert "closer" in card.scores["after"], "the finer scale has scores of its own"
+    for pictures in ("train", "train-closer"):
+        assert len(list((out / "corpus" / pictures).glob("*.png"))) == 3
     rows = [json.loads(row) for row in (out / "corpus" / "examples.jsonl").read_text().splitlines()]
     assert all("mitotic figures " in str(row["messages"]) for row in rows)
+    widths = {row["images"][0].split("/")[0]: str(row["messages"]).split("Field width ")[1] for row in rows}
+    assert widths["train"].startswith("192 um") and widths["train-closer"].startswith("96 um")
 
 
 @pytest.mark.usefixtures("tiles")
@@ -90,7 +94,7 @@ def test_the_checking_adapter_sees_the_look_that_it_judges(tmp_path: Path) -> No
     out = tmp_path / "adapter"
     adapters.train_adapter(tiny(tmp_path, "adapter-verify"), out)
     scores = ModelCard.load(out).scores
-    assert set(scores["after"]) == {"n", "metric", "claims", "answers"}
+    assert set(scores["after"]) == {"n", "metric", "claims", "answers", "closer"}
     rows = [json.loads(row) for row in (out / "corpus" / "examples.jsonl").read_text().splitlines()]
     assert all(len(row["images"]) == 1 for row in rows)
 

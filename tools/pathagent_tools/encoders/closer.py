@@ -14,20 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathagent_tools.core.protocols import SlideEncoder
-from pathagent_tools.core.vocabulary import Tissue
 from pathagent_tools.encoders.reading import anomaly, hints, suspicion
 from pathagent_tools.encoders.scan import TileFeatures, tiles_at
-from pathagent_tools.encoders.tissue_map import head_of, tissue_shares
+from pathagent_tools.encoders.tissue_map import diseased, head_of, tissue_shares, worst
 from pathagent_tools.slides.slide import Slide
 
 PLACES: Final = 24
 """Tiles of the first scan around which the second one looks: up to eight new tiles each."""
 MAPPED: Final = 256
 """Tiles of the first scan, the most suspicious as wholes, whose tissue map is looked at."""
-DISEASED: Final[tuple[Tissue, ...]] = ("invasive tumour", "dysplastic epithelium", "mucin")
-"""What a cell of the map must be to make its tile suspicious; mucin outside cells often has tumour in it."""
-CELLS: Final = 2
-"""The most diseased cells of a tile that count, 16 µm each."""
 PER_DEVIATION: Final = 0.1
 """Weight of a mean deviation of the whole tile's suspicion beside its anomaly, which is 0..1."""
 BESIDE_CELLS: Final = 0.02
@@ -83,10 +78,8 @@ def scan_closer(slide: Slide, scanned: TileFeatures, encoder: SlideEncoder) -> C
 
 
 def _diseased(encoder: SlideEncoder, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """[N] 0..1: how surely the most diseased `CELLS` of each tile are so."""
-    names, cells = tissue_shares(encoder, tiles)
-    sick = cells[..., [i for i, name in enumerate(names) if name in DISEASED]].sum(-1)
-    return np.asarray(np.sort(sick.reshape(len(tiles), -1), 1)[:, -CELLS:].mean(1), np.float32)
+    """[N] 0..1: how surely the most diseased cells of each tile are so."""
+    return np.array([worst(sick) for sick in diseased(*tissue_shares(encoder, tiles))], np.float32)
 
 
 def half_steps(

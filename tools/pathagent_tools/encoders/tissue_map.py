@@ -29,6 +29,10 @@ SHARE_OF: Final = "share_of_"
 """Names of the shares begin so: `share_of_invasive_tumour`."""
 TUMOUR_GRADE: Final = "tumour_grade"
 LEAST_SHARE: Final = 0.05
+DISEASED: Final[tuple[Tissue, ...]] = ("invasive tumour", "dysplastic epithelium", "mucin")
+"""What a cell of the map must be to be worth a look; mucin outside cells often has tumour in it."""
+CELLS: Final = 2
+"""The most diseased cells of a field that count: what is smaller is noise."""
 _GRADES: Final = {
     grade: (f"invasive tumour with {grade} grade nuclei", f"tumour, {grade} nuclear grade")
     for grade in ("low", "intermediate", "high")
@@ -94,10 +98,8 @@ def read_field(encoder: SlideEncoder, rgb: Image, *, margin: int = 0) -> tuple[M
     """
     if head_of(encoder) is None or min(rgb.shape[:2]) < encoder.tile_px:
         return ()
-    corners = [(y, x) for y in _starts(rgb.shape[0], encoder) for x in _starts(rgb.shape[1], encoder)]
-    tiles = np.stack([rgb[y : y + encoder.tile_px, x : x + encoder.tile_px] for y, x in corners])
-    names, cells = tissue_shares(encoder, tiles)
-    shares = _mean_share(cells, corners, encoder.tile_px, margin)
+    names, cells, tiles = _mapped(encoder, rgb, margin)
+    shares = cells[np.isfinite(cells[..., 0])].mean(0)
     found = {name: float(share) for name, share in zip(names, shares, strict=True) if share >= LEAST_SHARE}
     note = f"read by {encoder.id} {encoder.revision[:8]}"
     read = [
@@ -116,6 +118,27 @@ def read_field(encoder: SlideEncoder, rgb: Image, *, margin: int = 0) -> tuple[M
         label = "Nuclear grade, 1 to 3 (encoder)"
         read.append(Measurement(name=TUMOUR_GRADE, label=label, value=grade + 1, unit="1", note=note))
     return tuple(read)
+
+
+def field_cells(encoder: SlideEncoder, rgb: Image, *, margin: int = 0) -> tuple[tuple[str, ...], Floats]:
+    """(K tissue names, [rows, columns, K]): the tissue map of a field, NaN where no tile lies.
+
+    rgb [h, w, 3], at least a tile in size, and margin: as in `read_field`. UserError where the encoder has no
+    tissue head.
+    """
+    names, cells, _ = _mapped(encoder, rgb, margin)
+    return names, cells
+
+
+def diseased(names: Sequence[str], cells: Floats) -> Floats:
+    """[…, K] → […]: how surely each cell of a tissue map is tumour, dysplasia or mucin."""
+    return np.asarray(cells[..., [i for i, name in enumerate(names) if name in DISEASED]].sum(-1), np.float32)
+
+
+def worst(sick: Floats) -> float:
+    """The mean of the `CELLS` most diseased cells, as `diseased` says it; 0 without any."""
+    found = np.sort(sick[np.isfinite(sick)], axis=None)[-CELLS:]
+    return float(found.mean()) if found.size else 0.0
 
 
 def mapped_tissues(measurements: Sequence[Measurement]) -> tuple[Tissue, ...]:
@@ -140,8 +163,17 @@ def _starts(side: int, encoder: SlideEncoder) -> list[int]:
     return [int(start) for start in np.linspace(0, side - tile, -(-side // tile))]
 
 
-def _mean_share(cells: Floats, corners: Sequence[tuple[int, int]], tile_px: int, margin: int) -> Floats:
-    """[K] share of each tissue over a field: cells on which tiles overlap count once, the margin's never."""
+def _mapped(
+    encoder: SlideEncoder, rgb: Image, margin: int
+) -> tuple[tuple[str, ...], Floats, NDArray[np.uint8]]:
+    """(names, cells of the field [rows, columns, K], the tiles that they were read in).
+
+    Where tiles overlap their cells are averaged; no cell of the margin is there.
+    """
+    tile_px = encoder.tile_px
+    corners = [(y, x) for y in _starts(rgb.shape[0], encoder) for x in _starts(rgb.shape[1], encoder)]
+    tiles = np.stack([rgb[y : y + tile_px, x : x + tile_px] for y, x in corners])
+    names, cells = tissue_shares(encoder, tiles)
     n = cells.shape[1]
     places = [(y * n // tile_px, x * n // tile_px) for y, x in corners]
     down, across = np.array(places).max(0) + n
@@ -149,11 +181,10 @@ def _mean_share(cells: Floats, corners: Sequence[tuple[int, int]], tile_px: int,
     for (y, x), tile in zip(places, cells, strict=True):
         total[y : y + n, x : x + n] += tile
         times[y : y + n, x : x + n] += 1
-    covered, edge = times[..., 0] > 0, round(margin * n / tile_px)
-    inside = np.zeros_like(covered)
-    inside[edge : down - edge, edge : across - edge] = True
-    covered &= inside
-    return np.asarray((total[covered] / times[covered]).mean(0), np.float32)
+    edge = round(margin * n / tile_px)
+    inside = slice(edge, down - edge), slice(edge, across - edge)
+    mean = np.where(times[inside] > 0, total[inside] / np.maximum(times[inside], 1), np.nan)
+    return names, np.asarray(mean, np.float32), tiles
 
 
 def save_head(head: TissueHead, folder: Path) -> None:

@@ -40,6 +40,11 @@ class VLMSpec(Frozen):
     api_key_env: str = Field(default="PATHAGENT_VLM_API_KEY", description="variable that holds the key")
     tile_px: int = 192
     tile_mpp: float = 1.0
+    closer_mpp: float | None = Field(
+        default=None,
+        gt=0,
+        description="finer µm per px that it reads too: part of a look is taken again at it",
+    )
     licence: str = "unknown"
     gated: bool = False
     timeout_s: float = 120.0
