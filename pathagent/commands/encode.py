@@ -62,7 +62,10 @@ def encode(
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = "cpu",
     runtime: Annotated[
-        str, typer.Option("--runtime", help="On a CPU: auto, eager, folded, openvino (extra fast).")
+        str,
+        typer.Option(
+            "--runtime", help="On a CPU: auto, eager, folded, openvino, openvino-bf16 (extra fast)."
+        ),
     ] = "auto",
     json: Json = False,
 ) -> None:

@@ -154,10 +154,12 @@ def encoding(slide: Slide, coords: np.ndarray) -> list[Row]:
     """The embedded encoder by each runtime, reading left out."""
     import torch
 
+    from pathagent_tools.encoders import runtimes
     from pathagent_tools.encoders.registry import load_encoder
 
     torch.set_num_threads(1)
-    encoders = {name: load_encoder("embedded", runtime=name) for name in ("eager", "folded", "openvino")}  # type: ignore[arg-type]
+    names = ["eager", *reversed(runtimes._to_be_had())]
+    encoders = {name: load_encoder("embedded", runtime=name) for name in names}  # type: ignore[arg-type]
     spec = TileSpec(tile_px=128, mpp=1.0)
     some = coords[np.linspace(0, len(coords) - 1, min(512, len(coords))).astype(int)]
     with TileReader(slide, some, spec) as reader:

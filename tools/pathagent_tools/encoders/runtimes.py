@@ -1,10 +1,10 @@
 """Faster ways to run an open_clip image tower on a CPU, with the same embeddings to rounding.
 
 `eager`: as open_clip runs it. `folded`: batch norms folded into the convolutions before them, which needs no
-other library. `openvino`: Intel's runtime for x86 (extra `fast`), threads as torch has them. `auto`: OpenVINO
-where it is installed, else folded. `make bench-slides` measures them; on the embedded encoder and one AVX2
-core, 64 tiles: eager 239 tiles a CPU second, folded 327, OpenVINO 412, all at a cosine of 1 - 2e-7. Tried and
-left out: torch.compile (369, after 14 s of compiling) and bfloat16, which AVX2 only emulates.
+other library. `openvino`: Intel's runtime for x86 (extra `fast`), threads as torch has them.
+`openvino-bf16`: the same in bfloat16, on processors that compute with it. `auto`: the last of these that is
+to be had and agrees with eager to a cosine of 1 - 1e-3. `make bench-slides` measures them. Tried and left
+out: torch.compile, slower than OpenVINO and 14 s of compiling.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any, Final, Literal
 from pathagent_tools.core.errors import UserError
 
 log = logging.getLogger(__name__)
-Runtime = Literal["auto", "eager", "folded", "openvino"]
+Runtime = Literal["auto", "eager", "folded", "openvino", "openvino-bf16"]
 MAX_DISAGREEMENT: Final = 1e-3
-RUNTIMES: Final = ("auto", "eager", "folded", "openvino")
+RUNTIMES: Final[tuple[Runtime, ...]] = ("auto", "eager", "folded", "openvino", "openvino-bf16")
 ImageTower = Callable[[Any], Any]
 """Normalised tiles [N, 3, px, px] → embeddings [N, dim], torch tensors."""
 
@@ -30,25 +30,39 @@ ImageTower = Callable[[Any], Any]
 def image_tower(model: Any, runtime: Runtime, input_px: int) -> ImageTower:
     """The image side of an open_clip model in evaluation mode, by a runtime. `model` is not changed.
 
-    What a faster runtime gives is compared with the eager model first: `auto` goes back to eager where the
-    cosine is below 1 - 1e-3, and says so. UserError for an unknown runtime, one that is not installed, or
-    one that was asked for by name and does not agree.
+    What a faster runtime gives is compared with the eager model first: `auto` takes the next one where the
+    cosine is below 1 - 1e-3, and says so. UserError for an unknown runtime, one that is not installed or not
+    for this processor, or one that was asked for by name and does not agree.
     """
     if runtime not in RUNTIMES:
         raise UserError(f"Unknown runtime {runtime!r}. Known: {', '.join(RUNTIMES)}.")
-    chosen = ("openvino" if find_spec("openvino") else "folded") if runtime == "auto" else runtime
-    if chosen == "eager":
+    if runtime == "eager":
         return _eager(model)
     folded = fold_batch_norms(model)
-    tower = _openvino(folded, input_px) if chosen == "openvino" else _eager(folded)
-    if (apart := _disagreement(_eager(model), tower, input_px)) <= MAX_DISAGREEMENT:
-        return tower
-    if runtime != "auto":
-        raise UserError(
-            f"The runtime {runtime} gives other embeddings (cosine 1 - {apart:.1g}): --runtime eager."
-        )
-    log.warning("%s gives other embeddings (cosine 1 - %.1g): the eager model is used", chosen, apart)
+    for chosen in _to_be_had() if runtime == "auto" else [runtime]:
+        tower = _eager(folded) if chosen == "folded" else _openvino(folded, input_px, chosen)
+        if (apart := _disagreement(_eager(model), tower, input_px)) <= MAX_DISAGREEMENT:
+            return tower
+        if runtime != "auto":
+            raise UserError(
+                f"The runtime {runtime} gives other embeddings (cosine 1 - {apart:.1g}): --runtime eager."
+            )
+        log.warning("%s gives other embeddings (cosine 1 - %.1g): it is not used", chosen, apart)
     return _eager(model)
+
+
+def _to_be_had() -> list[Runtime]:
+    """The faster runtimes of this machine, the fastest first."""
+    if find_spec("openvino") is None:
+        return ["folded"]
+    return ["openvino-bf16", "openvino", "folded"] if _computes_bf16() else ["openvino", "folded"]
+
+
+def _computes_bf16() -> bool:
+    """Whether the processor has instructions for bfloat16: without them it is slower than float32."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _eager(model: Any) -> ImageTower:
@@ -95,14 +109,18 @@ def _fold(conv: Any, norm: Any) -> Any:
     return nn.Sequential(*left) if left else nn.Identity()
 
 
-def _openvino(model: Any, input_px: int) -> ImageTower:
+def _openvino(model: Any, input_px: int, runtime: Runtime) -> ImageTower:
     import torch
 
     if find_spec("openvino") is None:
         raise UserError(
-            "The runtime openvino is not installed. Type: uv sync --extra fast, or --runtime folded."
+            f"The runtime {runtime} is not installed. Type: uv sync --extra fast, or --runtime folded."
         )
     import openvino
+
+    precision = runtime.removeprefix("openvino-") if runtime != "openvino" else "f32"
+    if precision == "bf16" and not _computes_bf16():
+        raise UserError("This processor does not compute with bfloat16. Type: --runtime openvino.")
 
     class Tower(torch.nn.Module):
         """The image side alone, as the converter wants it."""
@@ -118,6 +136,6 @@ def _openvino(model: Any, input_px: int) -> ImageTower:
         warnings.simplefilter("ignore", DeprecationWarning)  # its converter still traces with torch.jit
         graph = openvino.convert_model(Tower().eval(), example_input=torch.zeros(2, 3, input_px, input_px))
     graph.reshape([-1, 3, input_px, input_px])
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = openvino.Core().compile_model(graph, "CPU", settings)
     return lambda x: torch.from_numpy(compiled(x.contiguous().numpy())[0].copy())
