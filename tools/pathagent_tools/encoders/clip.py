@@ -15,6 +15,8 @@ from pathagent_tools.encoders.spec import EncoderSpec
 from pathagent_tools.encoders.tile_input import TileInput, check_tiles
 
 BATCH: Final = 64
+CACHED_BATCH: Final = 16
+"""For the faster runtimes of a CPU: what lies between layers stays in its cache, and memory is saved."""
 
 
 class OpenClipEncoder:
@@ -47,6 +49,7 @@ class OpenClipEncoder:
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
         self._pixels = TileInput(spec, device)
+        self._batch = CACHED_BATCH if device == "cpu" and runtime != "eager" else BATCH
         self._image = image_tower(self.model, runtime if device == "cpu" else "eager", spec.tile_px)
 
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -59,9 +62,9 @@ class OpenClipEncoder:
         self.check_tiles(tiles)
         out = np.empty((len(tiles), self.dim), np.float32)
         with self._lock, torch.inference_mode():
-            for start in range(0, len(tiles), BATCH):
-                batch = self.pixels(tiles[start : start + BATCH])
-                out[start : start + BATCH] = self._image(batch).float().cpu().numpy()
+            for start in range(0, len(tiles), self._batch):
+                batch = self.pixels(tiles[start : start + self._batch])
+                out[start : start + self._batch] = self._image(batch).float().cpu().numpy()
         return out
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
