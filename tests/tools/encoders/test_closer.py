@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from pathagent_tools.encoders import closer, reading
 from pathagent_tools.encoders.registry import load_encoder
+from pathagent_tools.phantom import classes as k
+from pathagent_tools.phantom.tile import sample_tile
 
 
 @given(st.sets(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1), st.data())
@@ -34,3 +36,20 @@ def test_suspicion_shifts_with_nothing_that_shifts_the_whole_slide() -> None:
     assert (
         reading.anomaly(features[:1], encoder, among=features) >= 0.5 * reading.anomaly(features, encoder)[0]
     )
+
+
+def test_a_few_sick_cells_make_a_tile_suspicious() -> None:
+    """A patch of tumour a quarter of a tile wide is found by the cells of the map, wherever it lies."""
+    encoder = load_encoder("embedded")
+    samples = [sample_tile(9_410_000 + i, field_um=128.0, px=128) for i in range(200)]
+    sound = [s.image for s in samples if s.class_fractions["stroma"] > 0.95][:6]
+    tumours = [s.image for s in samples if (s.label_map[48:80, 48:80] == k.C_TUMOUR).mean() > 0.8][:6]
+    assert len(sound) == len(tumours) == 6
+    sick = []
+    for i, (tile, tumour) in enumerate(zip(sound, tumours, strict=True)):
+        y, x = 8 * i, 96 - 8 * i
+        patched = tile.copy()
+        patched[y : y + 32, x : x + 32] = tumour[48:80, 48:80]
+        sick.append(patched)
+    found = closer._diseased(encoder, np.stack([*sound, *sick]))
+    assert np.mean(found[6:] > found[:6].max()) >= 0.75

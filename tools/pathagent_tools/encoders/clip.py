@@ -35,7 +35,7 @@ class OpenClipEncoder:
         *,
         device: str = "cpu",
         folder: Path | None = None,
-        runtime: Runtime = "eager",
+        runtime: Runtime = "folded",
     ) -> None:
         import torch
 

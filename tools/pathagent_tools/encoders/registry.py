@@ -57,7 +57,7 @@ def load_encoder(
     licence: str = "not stated",
     device: str = "cpu",
     weights: Path | None = None,
-    runtime: Runtime = "eager",
+    runtime: Runtime = "folded",
 ) -> SlideEncoder:
     """The encoder of that name.
 

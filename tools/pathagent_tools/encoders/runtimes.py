@@ -40,6 +40,8 @@ def image_tower(model: Any, runtime: Runtime, input_px: int) -> ImageTower:
         return _eager(model)
     folded = fold_batch_norms(model)
     for chosen in _to_be_had() if runtime == "auto" else [runtime]:
+        if chosen == "folded" and folded is model:
+            break
         tower = _eager(folded) if chosen == "folded" else _openvino(folded, input_px, chosen)
         if (apart := _disagreement(_eager(model), tower, input_px)) <= MAX_DISAGREEMENT:
             return tower
