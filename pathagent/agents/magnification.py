@@ -27,8 +27,9 @@ def closer_looks(resources: Resources, looked: Sequence[Evidence], count: int) -
     """Up to `count` (at most `MOST`) parts of looks to be seen at the profile's finer scale, with reasons.
 
     First, what the encoder's map takes for disease in a look that the model describes as something else;
-    then the nuclei of a lesion, once. A look that has a closer one in it is not taken again. None where the
-    profile names no finer scale, or the slide was scanned too coarsely for it.
+    then the nuclei of a lesion, once. A look that has a closer one in it is not taken again, nor one under an
+    artifact, which misleads both. None where the profile names no finer scale, or the slide was scanned too
+    coarsely for it.
     """
     mpp = resources.profile.vlm.closer_mpp
     if mpp is None or count < 1:
@@ -52,8 +53,9 @@ def apart(looked: Sequence[Evidence]) -> list[Evidence]:
 
 
 def _wide(looked: Sequence[Evidence], mpp: float) -> list[Evidence]:
-    """Described looks coarser than `mpp` in which nobody has looked more closely."""
-    coarse = [e for e in looked if e.findings and e.region.mpp > 1.02 * mpp]
+    """Described looks coarser than `mpp`, free of artifacts, in which nobody has looked more closely."""
+    sound = [e for e in looked if e.findings and e.findings.artifact == "none"]
+    coarse = [e for e in sound if e.region.mpp > 1.02 * mpp]
     return [e for e in coarse if not any(_holds(e.region, other.region) for other in looked)]
 
 

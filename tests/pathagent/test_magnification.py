@@ -72,6 +72,12 @@ def test_what_the_encoder_is_not_sure_of_is_no_reason() -> None:
     assert closer_looks(resources({1: np.full((12, 12), np.nan, np.float32)}), [look(1)], 6) == []
 
 
+def test_what_lies_under_an_artifact_is_not_seen_better_from_nearer() -> None:
+    folded = [f.model_copy(update={"artifact": "fold"}) for f in (STROMA, TUMOUR)]
+    looked = [look(i + 1, f) for i, f in enumerate(folded)]
+    assert closer_looks(resources({1: spot(3, 3)}), looked, 6) == []
+
+
 def test_the_nuclei_of_a_lesion_are_looked_at_once_and_in_its_surest_look() -> None:
     looked = [look(1, TUMOUR, confidence=0.6), look(2, TUMOUR, confidence=0.8), look(3)]
     ((region, reason),) = closer_looks(resources({}), looked, 6)
