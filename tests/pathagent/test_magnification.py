@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from stand_ins import PROFILE, LookingModel, draft_tiny
 
 from pathagent.agents.magnification import apart, closer_looks
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.records import Evidence, Findings, MadeBy
+from pathagent_tools.vlm.profile import PROFILES
 
 STROMA = Findings(
     tissue="stroma", architecture="none", nuclear_grade="none", mitoses="none", necrosis="absent",
@@ -112,3 +116,21 @@ def test_what_is_counted_in_fields_counts_once() -> None:
     again = look(2, x=1090, y=90, width=192, height=192, mpp=0.5)
     elsewhere = look(3, width=192, height=192, mpp=0.5)
     assert apart([wide, again, elsewhere]) == [wide, elsewhere]
+
+
+def test_a_run_sees_the_nuclei_of_a_lesion_at_the_finer_scale_of_its_profile(
+    lesion_slide: Path, tmp_path: Path
+) -> None:
+    profile = yaml.safe_load((PROFILES / f"{PROFILE}.yaml").read_text())
+    profile["vlm"] |= {"tile_px": 96, "tile_mpp": 1.0, "closer_mpp": 0.5}
+    path = tmp_path / "two-scales.yaml"
+    path.write_text(yaml.safe_dump(profile))
+    model = LookingModel()
+    report = draft_tiny(lesion_slide, vlm=model, profile=str(path))
+    (near,) = [e for e in report.evidence if e.region.mpp == 0.5]
+    assert "to see the nuclei of its invasive tumour at 0.5 µm/px" in near.reason
+    far = next(e for e in report.evidence if near.reason.startswith(f"closer at {e.id},"))
+    assert far.region.mpp == 1.0 and far.region.meets(near.region)
+    assert near.findings is not None and near.sentence, "it was described, not only shown"
+    widths = {r.user.split("Field width ")[1].split(" um")[0] for r in model.asked if r.role == "describe"}
+    assert widths == {"96", "48"}, "the model is told how wide the field is"
