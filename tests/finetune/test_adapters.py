@@ -94,7 +94,7 @@ def test_the_checking_adapter_sees_the_look_that_it_judges(tmp_path: Path) -> No
     out = tmp_path / "adapter"
     adapters.train_adapter(tiny(tmp_path, "adapter-verify"), out)
     scores = ModelCard.load(out).scores
-    assert set(scores["after"]) == {"n", "metric", "claims", "answers", "closer"}
+    assert set(scores["after"]) == {"n", "metric", "claims", "answers"}
     rows = [json.loads(row) for row in (out / "corpus" / "examples.jsonl").read_text().splitlines()]
     assert all(len(row["images"]) == 1 for row in rows)
 
