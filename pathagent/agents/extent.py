@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from pathagent.agents.finish import EXPLAINS
 from pathagent.open_slide import OpenSlide
 from pathagent.resources import Resources
+from pathagent.rules.benign import EXPLAINS
 from pathagent_tools.core.records import Evidence, Findings
 from pathagent_tools.measure.extent import Extent
 

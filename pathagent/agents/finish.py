@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from pathagent.agents.candidates import MAX_CANDIDATES
 from pathagent.agents.coverage import percent_of_tissue
 from pathagent.resources import Resources
 from pathagent.rules.agreement import doubt, open_grade
+from pathagent.rules.benign import unexplained
 from pathagent.state import ModelCall, State, evidence_list
 from pathagent_tools.core.protocols import Role
 from pathagent_tools.core.records import Candidate, Coverage, Evidence, Report, SlideRecord, SynopticField
@@ -113,28 +114,14 @@ def _limits(resources: Resources, state: State) -> tuple[str, ...]:
     return tuple(said)
 
 
-_STRIKING: Final = frozenset({"invasive tumour", "dysplastic epithelium", "necrosis", "mucin"})
-EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
-    "no significant abnormality": frozenset(),
-    "chronic inflammation": frozenset(),
-    "adenoma": frozenset({"dysplastic epithelium"}),
-}
-"""Benign diagnosis → the striking tissues that it accounts for; any other diagnosis accounts for all."""
-
-
 def _unexplained(state: State) -> list[str]:
     """Looks at tumour, or at what goes with one, beside a benign diagnosis: what to look at first."""
     leading = next(iter(state.get("differential", [])), None)
-    if state["outcome"] != "report" or leading is None or leading.diagnosis not in EXPLAINS:
+    if state["outcome"] != "report" or leading is None:
         return []
-    found: dict[str, list[str]] = {}
-    for look in evidence_list(state):
-        tissue = look.findings.tissue if look.findings else ""
-        if tissue in _STRIKING - EXPLAINS[leading.diagnosis]:
-            found.setdefault(tissue, []).append(look.id)
     return [
         f"{', '.join(ids)} read as {tissue}, which the drafted diagnosis does not explain: look there first."
-        for tissue, ids in found.items()
+        for tissue, ids in unexplained(evidence_list(state), leading.diagnosis).items()
     ]
 
 

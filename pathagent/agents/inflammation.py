@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pathagent.agents.extent import Lesion
-from pathagent.agents.finish import EXPLAINS
 from pathagent.open_slide import OpenSlide
 from pathagent.resources import Resources
+from pathagent.rules.benign import EXPLAINS
 from pathagent_tools.core.records import Claim, Evidence
 from pathagent_tools.core.vocabulary import inflammation_of
 from pathagent_tools.measure.lymphocytes import DENSITY, Density

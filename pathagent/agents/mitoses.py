@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pathagent.agents import candidates as places
-from pathagent.agents.finish import EXPLAINS
 from pathagent.agents.magnification import apart
 from pathagent.resources import Resources
+from pathagent.rules.benign import EXPLAINS
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.records import Evidence, Hypothesis, Measurement, SlideRecord
 from pathagent_tools.measure.mitoses import amount, densest

@@ -5,8 +5,8 @@ are asked, as a model that slips by a line still means what it says. Of a list o
 look of its own: one that is told of elsewhere in the ledger is asked for, and what no look shows is left out
 of the sentence. No sentence rests on a look under an artifact, or on one that model and encoder see
 differently. Then the rules, which no model can overrule: what H&E cannot show is not assessable, and a
-claim whose evidence does not resolve is unsupported. A diagnosis that no look shows, or that a count of
-lymphocytes speaks against, is withheld.
+claim whose evidence does not resolve is unsupported. A diagnosis that no look shows, a benign one beside a
+sound look at tumour, or one that a count of lymphocytes speaks against, is withheld.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Final
 from pathagent.agents.inflammation import counted_against, is_count
 from pathagent.resources import Resources
 from pathagent.rules.agreement import doubt, of_artifacts, verdict_of
+from pathagent.rules.benign import shown_against
 from pathagent.rules.tissue_lists import listed, named, only
 from pathagent.state import ModelCall, State, asked_about
 from pathagent_tools.core.records import Claim, Evidence
@@ -78,16 +79,29 @@ def verify(resources: Resources, state: State) -> dict[str, Any]:
         against = "the check found no cited look that shows it"
         if not checks[diagnosis.id] and cited.get(diagnosis.id):
             against = str(diagnosis.reason)
+    elif shown := _shown_against(state):
+        against = shown
+        update["claims"] = [_contradicted(c, shown) if c is diagnosis else c for c in claims]
     elif counted := _counted_against(resources, state):
         against = counted
-        contradicted = diagnosis.model_copy(update={"verdict": "contradicted", "reason": counted})
-        update["claims"] = [contradicted if c is diagnosis else c for c in claims if not is_count(c)]
+        update["claims"] = [
+            _contradicted(c, counted) if c is diagnosis else c for c in claims if not is_count(c)
+        ]
     if against:
         update["outcome"] = "insufficient evidence"
         update["outcome_text"] = (
             f"No diagnosis is drafted: {diagnosis.text.rstrip('.')} was proposed, and {against}."
         )
     return update
+
+
+def _contradicted(claim: Claim, why: str) -> Claim:
+    return claim.model_copy(update={"verdict": "contradicted", "reason": why})
+
+
+def _shown_against(state: State) -> str:
+    leading = next(iter(state.get("differential", [])), None)
+    return shown_against(asked_about(state), leading.diagnosis) if leading else ""
 
 
 def _counted_against(resources: Resources, state: State) -> str:

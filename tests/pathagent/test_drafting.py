@@ -430,23 +430,32 @@ def test_the_report_names_the_adapters_that_answered_and_no_others() -> None:
     ("no significant abnormality", "mucin", True),
     ("adenocarcinoma", "invasive tumour", False),
 ])  # fmt: skip
-def test_a_look_that_a_benign_diagnosis_does_not_explain_is_named_first(
-    draft, lesion_slide, drafted, tissue, said
+@pytest.mark.parametrize("artifact", ["none", "fold"])
+def test_a_look_that_a_benign_diagnosis_does_not_explain_withholds_it_or_is_named_first(
+    draft, lesion_slide, drafted, tissue, said, artifact
 ):
+    """Withheld where the look is sound, named where an artifact may have misled the model."""
+
     class Settled(LookingModel):
         def _diagnose(self, request: ModelRequest):
             return {"differential": [{"diagnosis": drafted, "grade": "none", "percent": 90}]}
 
         def _describe(self, request: ModelRequest):
             found = super()._describe(request)
-            return found | {"tissue": tissue} if found["tissue"] == "invasive tumour" else found
+            sick = {"tissue": tissue, "artifact": artifact}
+            return found | sick if found["tissue"] == "invasive tumour" else found
 
     report = draft(lesion_slide, vlm=Settled())
     striking = [e.id for e in report.evidence if e.findings and e.findings.tissue == tissue]
     assert striking
+    withheld = said and artifact == "none"
+    shown = f"{', '.join(striking)} show{'s' if len(striking) == 1 else ''} {tissue}"
+    assert report.outcome_text.endswith(f"{shown}, which it does not explain.") is withheld
+    assert (report.outcome == "insufficient evidence") is withheld
     wanted = f"{', '.join(striking)} read as {tissue}, which the drafted diagnosis does not explain"
-    assert report.limits[0].startswith(wanted) is said
-    assert any("does not explain" in limit for limit in report.limits) is said
+    named = said and not withheld
+    assert report.limits[0].startswith(wanted) is named
+    assert any("does not explain" in limit for limit in report.limits) is named
 
 
 def test_pieces_of_tissue_without_a_look_are_named_and_later_rounds_go_there(draft, tmp_path):

@@ -135,7 +135,7 @@ def test_an_inflammation_without_its_lymphocytes_is_not_drafted() -> None:
     )
     state: Any = {
         "claims": [claim, count],
-        "evidence": {"E1": look(1, 300)},
+        "evidence": {"E1": look(1, 300).model_copy(update={"findings": None})},
         "differential": [Hypothesis(diagnosis="chronic inflammation", grade="mild", probability=0.9)],
         "slides": {"S1": SimpleNamespace(id="S1", outcome="report", stain="H&E")},
         "case": SimpleNamespace(question=None, region=None),
