@@ -6,7 +6,9 @@ both are given, with the start of the reading processes and without. LazySlide a
 tiles at the same mpp, each in an environment of its own under `.cache/bench-slides/`. The share of the JPEG
 decoding limit is the CPU time that decoding each touched JPEG tile once takes (whole, in a loop that does
 nothing else) over that of our reading.
-Encoding is the embedded encoder, eager (open_clip in float32) and by the faster runtimes.
+Encoding is the embedded encoder, eager (open_clip in float32) and by the faster runtimes; then whole
+`pathagent encode` commands on two phantoms, the larger of four times the area: what a further tile costs by
+runtime, and the memory of the largest process.
 """
 
 from __future__ import annotations
@@ -176,6 +178,41 @@ def encoding(slide: Slide, coords: np.ndarray) -> list[Row]:
     return rows
 
 
+def whole_slides(large_px: int) -> Iterator[Row]:
+    """`pathagent encode` of a phantom and of one of a quarter of its area, eager and by the fastest."""
+    further: dict[str, float] = {}
+    for runtime in ("eager", "auto"):
+        measured = []
+        for side in (large_px // 2, large_px):
+            found = _encode(phantom(side), runtime)
+            measured.append(found)
+            yield {"what": f"pathagent encode, {side} px, {runtime}", **found}
+        small, large = measured
+        further[runtime] = (large["cpu_s"] - small["cpu_s"]) / (large["tiles"] - small["tiles"])
+        ratio = large["peak_mb"] / small["peak_mb"]
+        yield {"what": f"memory, four times the area beside one, {runtime}", "ratio": round(ratio, 2)}
+    faster = further["eager"] / further["auto"]
+    yield {"what": "a further tile, read and encoded: auto faster than eager", "ratio": round(faster, 2)}
+
+
+def _encode(slide: Path, runtime: str) -> Row:
+    """Tiles, wall and CPU seconds, and the peak of the largest process, of one command."""
+    with tempfile.TemporaryDirectory() as out:
+        command = ["encode", str(slide), "--encoder", "embedded", "--runtime", runtime, "-o", out]
+        began = time.perf_counter()
+        child = subprocess.Popen([sys.executable, "-m", "pathagent", *command], stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(child.pid, 0)
+        if status:
+            raise SystemExit(f"pathagent {' '.join(command)} failed")
+        (state,) = [json.loads(f.read_text()) for f in Path(out).glob("wsi_states/*.json")]
+    return {
+        "tiles": state["tiles"],
+        "seconds": round(time.perf_counter() - began, 1),
+        "cpu_s": round(used.ru_utime + used.ru_stime, 1),
+        "peak_mb": used.ru_maxrss // 1024,
+    }
+
+
 def bench(path: Path, mpp: float | None, px: int, tile_mpp: float, args: argparse.Namespace) -> Iterator[Row]:
     """Rows as they are measured."""
     with open_slide(path, mpp=mpp) as slide:
@@ -229,6 +266,10 @@ def main(argv: Sequence[str]) -> None:
     for path, mpp, px, tile_mpp in work:
         print(f"\n{path.name}: tiles of {px} px at {tile_mpp or mpp} µm/px")
         for line in bench(path, mpp, px, tile_mpp, args):
+            print("  " + json.dumps(line, ensure_ascii=False), flush=True)
+    if args.phantom_px and args.encode:
+        print("\nwhole commands")
+        for line in whole_slides(args.phantom_px):
             print("  " + json.dumps(line, ensure_ascii=False), flush=True)
 
 
