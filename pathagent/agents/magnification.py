@@ -28,22 +28,27 @@ def closer_looks(resources: Resources, looked: Sequence[Evidence], count: int) -
 
     First, what the encoder's map takes for disease in a look that the model describes as something else;
     then the nuclei of a lesion, once. A look that has a closer one in it is not taken again, nor one under an
-    artifact, which misleads both. None where the profile names no finer scale, or the slide was scanned too
-    coarsely for it.
+    artifact, which misleads both, nor the same place from two looks. None where the profile names no finer
+    scale, or the slide was scanned too coarsely for it.
     """
     mpp = resources.profile.vlm.closer_mpp
     if mpp is None or count < 1:
         return []
     open_to = [e for e in _wide(looked, mpp) if resources.slide(e.region.slide).slide.mpp <= 1.02 * mpp]
     settled = [_unsettled(resources, e, mpp) for e in open_to if not _of_lesion(e)]
-    found = sorted((s for s in settled if s), key=lambda s: -s[0])
-    chosen = [(region, reason) for _, region, reason in found][: min(count, MOST)]
+    found = [s[1:] for s in sorted((s for s in settled if s), key=lambda s: -s[0])]
     lesions = [e for e in open_to if _of_lesion(e)]
-    if len(chosen) < min(count, MOST) and lesions and not _nuclei_seen(looked, mpp):
+    if lesions and not _nuclei_seen(looked, mpp):
         best = max(lesions, key=lambda e: e.confidence or 0.0)
         assert best.findings
         reason = f"closer at {best.id}, to see the nuclei of its {best.findings.tissue} at {mpp:g} µm/px"
-        chosen.append((_part(resources, best, mpp)[1], reason))
+        found.append((_part(resources, best, mpp)[1], reason))
+    near = [e.region for e in looked if e.region.mpp <= 1.02 * mpp]
+    chosen: list[tuple[Region, str]] = []
+    for region, reason in found:
+        taken = [*near, *(r for r, _ in chosen)]
+        if len(chosen) < min(count, MOST) and all(region.overlap(r) <= places.MAX_OVERLAP for r in taken):
+            chosen.append((region, reason))
     return chosen
 
 

@@ -100,6 +100,17 @@ def test_a_look_is_not_taken_closer_twice_and_the_surest_come_first() -> None:
     assert len(closer_looks(run, looked, 1)) == 1
 
 
+def test_two_looks_at_one_lesion_are_taken_closer_once() -> None:
+    """Half a look apart, both hold the same sick cells."""
+    beside = look(2, x=1192)
+    run = resources({1: spot(5, 9, sure=0.9)})
+    both = {1000: spot(5, 9, sure=0.9), 1192: spot(5, 3, sure=0.8)}
+    run.slide("S1").disease_map = lambda region: both[region.x]
+    (first,) = closer_looks(run, [look(1), beside], 6)
+    assert first[1].startswith("closer at E1")
+    assert closer_looks(run, [look(1), beside, look(3, **first[0].model_dump())], 6) == []
+
+
 @pytest.mark.parametrize("limits", [{"closer_mpp": None}, {"slide_mpp": 0.75}])
 def test_without_a_finer_scale_or_a_slide_that_has_it_there_is_no_closer_look(limits: Any) -> None:
     assert closer_looks(resources({1: spot(3, 3)}, **limits), [look(1, TUMOUR)], 6) == []
