@@ -54,3 +54,13 @@ def test_a_few_sick_cells_make_a_tile_suspicious() -> None:
     found = closer._diseased(encoder, np.stack([*sound, *sick]))
     assert np.mean(found[6:] > found[:6].max()) >= 0.75
     assert np.median(found[6:]) > 0.5, "the sick cells count, not their share of the tile"
+
+
+@pytest.mark.parametrize("artifact", ["fold", "blur", "pen", "bubble", "crush"])
+def test_artifacts_are_told_from_sound_tiles_by_words(artifact: str) -> None:
+    samples = [sample_tile(9_430_000 + i, field_um=128.0, px=128, split="test") for i in range(240)]
+    sound = np.stack([s.image for s in samples if not any(s.meta["artifacts"].values())])
+    under = np.stack([s.image for s in samples if s.findings.artifact == artifact])
+    encoder = load_encoder("embedded")
+    clean, covered = (reading.soundness(encoder.encode_tiles(t), encoder) for t in (sound, under))
+    assert np.median(clean) > 0.9 and np.mean(covered < 0.5) >= 0.8

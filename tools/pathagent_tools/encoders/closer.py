@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathagent_tools.core.protocols import SlideEncoder
-from pathagent_tools.encoders.reading import anomaly, hints, suspicion
+from pathagent_tools.encoders.reading import anomaly, hints, soundness, suspicion
 from pathagent_tools.encoders.scan import TileFeatures, tiles_at
 from pathagent_tools.encoders.tissue_map import diseased, head_of, tissue_shares, worst
 from pathagent_tools.slides.slide import Slide
@@ -27,6 +27,9 @@ PER_DEVIATION: Final = 0.1
 """Weight of a mean deviation of the whole tile's suspicion beside its anomaly, which is 0..1."""
 BESIDE_CELLS: Final = 0.02
 """The same beside its cells."""
+UNSOUND: Final = 0.5
+"""What an artifact takes off the cells' 0..1: crush and folds look like disease. What is surely sick under
+one comes after what is so elsewhere, and before what is surely well."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,16 @@ class ClosePlaces:
 def scan_closer(slide: Slide, scanned: TileFeatures, encoder: SlideEncoder) -> ClosePlaces:
     """Both scans of a slide. Raises SlideError where it cannot be read.
 
-    A tile is as suspicious as its most diseased cells, where the encoder has a tissue map; else as it is
-    anomalous. That the whole tile looks more like disease than its slide does counts besides.
+    A tile is as suspicious as its most diseased cells, where the encoder has a tissue map, and less so under
+    an artifact; else as it is anomalous. That the whole tile looks more like disease than its slide does
+    counts besides.
     """
     whole, mapped = suspicion(scanned.features, encoder), head_of(encoder) is not None
     share = np.zeros(len(scanned), np.float32)
     if mapped:
         shown = np.argsort(-whole, kind="stable")[:MAPPED]
         share[shown] = _diseased(encoder, tiles_at(slide, scanned.coords[shown], scanned.spec))
+        share -= UNSOUND * (1 - soundness(scanned.features, encoder))
     found = share + BESIDE_CELLS * whole if mapped else whole
     best = np.argsort(-found, kind="stable")[:PLACES]
     coords = half_steps(scanned.coords, best, scanned.size_level0, slide.bounds)
@@ -64,7 +69,8 @@ def scan_closer(slide: Slide, scanned: TileFeatures, encoder: SlideEncoder) -> C
     odd = anomaly(features, encoder, among=scanned.features)
     whole = suspicion(features, encoder, among=scanned.features)
     if mapped:
-        found = np.concatenate([share, _diseased(encoder, tiles)]) + BESIDE_CELLS * whole
+        new = _diseased(encoder, tiles) - UNSOUND * (1 - soundness(features[len(scanned) :], encoder))
+        found = np.concatenate([share, new]) + BESIDE_CELLS * whole
     else:
         found = odd + PER_DEVIATION * whole
     return ClosePlaces(

@@ -38,11 +38,12 @@ class TileClass(Frozen):
 
 
 class ClassTable(Frozen):
-    """The tile classes and the sentences that their phrases are put into."""
+    """The tile classes and the sentences that their phrases are put into; artifacts, `none` among them."""
 
     version: int
     templates: tuple[str, ...] = Field(min_length=1)
     classes: dict[str, TileClass]
+    artifacts: dict[str, tuple[str, ...]]
 
 
 @cache
@@ -167,6 +168,13 @@ def suspicion(features: Floats, encoder: SlideEncoder, *, among: Floats | None =
     middle = np.median(slide)
     spread = max(float(np.abs(slide - middle).mean()), 1e-3)
     return np.asarray(np.clip((here - middle) / spread, *SUSPICION_RANGE), np.float32)
+
+
+def soundness(features: Floats, encoder: SlideEncoder) -> Floats:
+    """[N] 0..1: how surely no fold, blur, pen, bubble or crush lies over a tile, by words."""
+    artifacts = class_table().artifacts
+    p = zero_shot(features, encoder, artifacts, templates=("{}",))
+    return np.asarray(p[:, list(artifacts).index("none")], np.float32)
 
 
 def _apartness(features: Floats, among: Floats | None) -> Floats:
