@@ -21,7 +21,7 @@ from pathagent_tools.measure.lymphocytes import LymphocyteCounter
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tilestore.TileStore:
     monkeypatch.setattr(tilestore, "SHARD", 12)
     folder = tmp_path / "tiles"
-    tilestore._render_shard(0, folder=folder, first_seed=4_000_000, px=192, mpp=0.5, split="train")
+    tilestore._render_shard(0, folder=folder, first_seed=4_000_000, px=192, mpp=0.5, split="train", margin=0)
     return tilestore.open_store(folder)
 
 
