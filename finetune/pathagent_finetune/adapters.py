@@ -56,6 +56,9 @@ class AdapterRecipe(Frozen):
     narrow: float = Field(default=0.0, ge=0, le=1, description="share of answers from one to three looks")
     tiles: TileSets | None = Field(default=None, description="where the examples show tiles")
     measured: bool = Field(default=False, description="tiles are told with what a run would measure of them")
+    mistold: float = Field(
+        default=0.0, ge=0, le=1, description="share of the base's tiles told with what another one measures"
+    )
     closer: TileSets | None = Field(
         default=None, description="tiles at 0.5 µm per px, half of the examples where given"
     )
@@ -149,11 +152,21 @@ def _corpus(plan: AdapterRecipe, scales: Sequence[_Shown], folder: Path) -> Iter
                         tile,
                         store,
                         rng,
-                        seen=known[tile] if known else None,
+                        seen=known[_told_of(plan, scale, tile, len(store), first + i)] if known else None,
                         field_um=shown.field_um(plan),
                     )
                 part = split if shown.mpp == plan.tuning.mpp else f"{split}-closer"
                 yield from_phantom(example, name, split=split, image=_picture(example, store, folder / part))
+
+
+def _told_of(plan: AdapterRecipe, scale: int, tile: int, tiles: int, seed: int) -> int:
+    """The tile whose measurements are told with a tile: its own, and in a share `mistold` another's.
+
+    A model that may always believe them stops to look. Only at the base's own scale: the finer one it sees
+    too badly to contradict.
+    """
+    rng = Random(f"told-{seed}")
+    return rng.randrange(tiles) if scale == 0 and rng.random() < plan.mistold else tile
 
 
 def _picture(example: Example, store: TileStore, folder: Path) -> Path:
