@@ -89,6 +89,14 @@ def test_the_describing_adapter_learns_from_pictures_of_its_tiles_and_is_told_wh
     assert widths["train"].startswith("192 um") and widths["train-closer"].startswith("96 um")
 
 
+def test_one_tile_in_five_is_told_with_what_another_measures_and_none_at_the_finer_scale() -> None:
+    plan = load_adapter_recipe("adapter-describe")
+    told = [[adapters._told_of(plan, scale, 7, 5000, seed) for seed in range(2000)] for scale in (0, 1)]
+    assert 0.17 < sum(tile != 7 for tile in told[0]) / 2000 < 0.23
+    assert set(told[1]) == {7}
+    assert told[0] == [adapters._told_of(plan, 0, 7, 5000, seed) for seed in range(2000)]
+
+
 @pytest.mark.usefixtures("tiles")
 def test_the_checking_adapter_sees_the_look_that_it_judges(tmp_path: Path) -> None:
     out = tmp_path / "adapter"
