@@ -8,7 +8,7 @@ decoding limit is the CPU time that decoding each touched JPEG tile once takes (
 nothing else) over that of our reading.
 Encoding is the embedded encoder, eager (open_clip in float32) and by the faster runtimes; then whole
 `pathagent encode` commands on two phantoms, the larger of four times the area: what a further tile costs by
-runtime, and the memory of the largest process.
+runtime.
 """
 
 from __future__ import annotations
@@ -189,14 +189,12 @@ def whole_slides(large_px: int) -> Iterator[Row]:
             yield {"what": f"pathagent encode, {side} px, {runtime}", **found}
         small, large = measured
         further[runtime] = (large["cpu_s"] - small["cpu_s"]) / (large["tiles"] - small["tiles"])
-        ratio = large["peak_mb"] / small["peak_mb"]
-        yield {"what": f"memory, four times the area beside one, {runtime}", "ratio": round(ratio, 2)}
     faster = further["eager"] / further["auto"]
     yield {"what": "a further tile, read and encoded: auto faster than eager", "ratio": round(faster, 2)}
 
 
 def _encode(slide: Path, runtime: str) -> Row:
-    """Tiles, wall and CPU seconds, and the peak of the largest process, of one command."""
+    """Tiles, wall and CPU seconds of one command."""
     with tempfile.TemporaryDirectory() as out:
         command = ["encode", str(slide), "--encoder", "embedded", "--runtime", runtime, "-o", out]
         began = time.perf_counter()
@@ -209,7 +207,6 @@ def _encode(slide: Path, runtime: str) -> Row:
         "tiles": state["tiles"],
         "seconds": round(time.perf_counter() - began, 1),
         "cpu_s": round(used.ru_utime + used.ru_stime, 1),
-        "peak_mb": used.ru_maxrss // 1024,
     }
 
 
