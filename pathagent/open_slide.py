@@ -194,12 +194,12 @@ class OpenSlide:
         encoder = self._resources.encoder
         if head_of(encoder) is None or not self._mappable():
             return None
-        pixels, margin = self._as_the_encoder_reads(region)
-        return self._tool(
-            "tissue_map",
-            lambda: diseased(*field_cells(encoder, pixels, margin=margin)),
-            region=region.model_dump(),
-        )
+
+        def mapped() -> NDArray[np.float32]:
+            pixels, margin = self._as_the_encoder_reads(region)
+            return diseased(*field_cells(encoder, pixels, margin=margin))
+
+        return self._once("tissue_map", mapped, region=region.model_dump())
 
     def _mappable(self) -> bool:
         encoder = self._resources.encoder
@@ -252,11 +252,12 @@ class OpenSlide:
 
         return self._tool("find_mitoses", find, regions=len(regions))
 
-    def _once(self, name: str, function: Callable[[], T]) -> T:
+    def _once(self, name: str, function: Callable[[], T], **arguments: Any) -> T:
+        key = f"{name} {arguments}" if arguments else name
         with self._lock:
-            if name not in self._made:
-                self._made[name] = self._tool(name, function)
-            return cast("T", self._made[name])
+            if key not in self._made:
+                self._made[key] = self._tool(name, function, **arguments)
+            return cast("T", self._made[key])
 
     def _tool(self, name: str, function: Callable[[], T], **arguments: Any) -> T:
         return self._resources.tool(name, function, slide=self.slide.id, **arguments)

@@ -74,6 +74,7 @@ def run_key(resources: Resources) -> str:
         "slides": [[s.id, s.digest, Path(s.path).name, resources.slide(s.id).slide.mpp] for s in case.slides],
         "profile": [resources.profile.name, resources.profile.domain],
         "vlm": [vlm.id, vlm.revision, adapter_digests(resources.profile.vlm.adapters)],
+        "scales": [vlm.tile_px, vlm.tile_mpp, resources.profile.vlm.closer_mpp],
         "encoder": [encoder.id, encoder.revision],
         "prompts": {name: load(name).sha256 for name in names()},
     }

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from pathagent_finetune.corpus.example import Example
 from pathagent_finetune.lora_recipe import LoraRecipe
@@ -63,6 +63,12 @@ class AdapterRecipe(Frozen):
         default=None, description="tiles at 0.5 µm per px, half of the examples where given"
     )
     tile_px: int = Field(default=192, gt=0)
+
+    @model_validator(mode="after")
+    def _measured_tiles_alone_are_closer_or_told_wrongly(self) -> AdapterRecipe:
+        if (self.closer or self.mistold) and not (self.tiles and self.measured):
+            raise ValueError("closer and mistold need tiles and measured: true")
+        return self
 
 
 def load_adapter_recipe(recipe: str | Path) -> AdapterRecipe:

@@ -32,7 +32,7 @@ def measured_tiles(store: TileStore, *, workers: int = 2) -> list[Measured]:
     tools = f"{MitosisDetector.load().revision[:8]}-{_encoder().revision[:8]}"
     path = store.folder / f"measured-{tools}.json"
     if not path.is_file():
-        measure = partial(_measured, store.folder, store.margin)
+        measure = partial(_measured, store.folder)
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             rows = list(pool.imap(measure, range(len(store)), chunksize=20))
         write_text_atomic(path, json.dumps(rows))
@@ -40,16 +40,16 @@ def measured_tiles(store: TileStore, *, workers: int = 2) -> list[Measured]:
     return [tuple(Measurement.model_validate(m) for m in row) for row in rows]
 
 
-def _measured(folder: Path, margin: int, index: int) -> list[dict[str, object]]:
+def _measured(folder: Path, index: int) -> list[dict[str, object]]:
     from pathagent_tools.measure import estimate_stain, measure_region
 
-    store, detector = _opened(folder, margin)
+    store, detector = _opened(folder)
     pixels, around = np.array(store.image(index)), np.array(store.around(index))
     found = measure_region(pixels, MEASURED_MPP, estimate_stain(pixels))
     count = detector.measure(pixels, MEASURED_MPP)
     encoder = _encoder()
     coarser = round(encoder.tile_mpp / MEASURED_MPP)
-    again = read_field(encoder, shrink(around, coarser), margin=margin // coarser)
+    again = read_field(encoder, shrink(around, coarser), margin=store.margin // coarser)
     return [m.model_dump(mode="json", exclude_none=True) for m in (*found, count, *again)]
 
 
@@ -59,5 +59,5 @@ def _encoder() -> SlideEncoder:
 
 
 @cache
-def _opened(folder: Path, margin: int) -> tuple[TileStore, MitosisDetector]:
-    return open_store(folder, margin=margin), MitosisDetector.load()
+def _opened(folder: Path) -> tuple[TileStore, MitosisDetector]:
+    return open_store(folder), MitosisDetector.load()

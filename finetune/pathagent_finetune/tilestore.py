@@ -52,8 +52,7 @@ class TileSets(Frozen):
 class TileStore:
     """All shards of one store as one list of tiles.
 
-    shrink: tiles are averaged by this factor when shown. margin: px of surroundings that were rendered
-    around each tile, which only `around` shows.
+    shrink: tiles are averaged by this factor when shown.
     """
 
     folder: Path
@@ -61,7 +60,6 @@ class TileStore:
     labels: list[NDArray[np.uint8]]
     truth: list[dict[str, Any]]
     shrink: int = 1
-    margin: int = 0
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -70,10 +68,14 @@ class TileStore:
         """[px, px, 3] uint8 RGB."""
         from pathagent_tools.phantom.camera import shrink
 
-        full = self.around(index)
-        if self.margin:
-            full = full[self.margin : -self.margin, self.margin : -self.margin]
+        around, margin = self.around(index), self.margin
+        full = around[margin : len(around) - margin, margin : len(around) - margin]
         return full if self.shrink == 1 else shrink(np.ascontiguousarray(full), self.shrink)
+
+    @property
+    def margin(self) -> int:
+        """px of surroundings that were rendered on each side of every tile; only `around` shows them."""
+        return (self.images[0].shape[1] - self.labels[0].shape[1]) // 2 if self.labels else 0
 
     def around(self, index: int) -> NDArray[np.uint8]:
         """[px + 2 margin, px + 2 margin, 3] uint8 RGB as rendered: the tile in its surroundings."""
@@ -179,10 +181,10 @@ def render_tiles(
         for shard in range(-(-tiles.count // SHARD))
     ]
     in_processes(jobs)
-    return {name: open_store(folder / name, margin=margin) for name in wanted}
+    return {name: open_store(folder / name) for name in wanted}
 
 
-def open_store(folder: Path, *, margin: int = 0) -> TileStore:
+def open_store(folder: Path) -> TileStore:
     """Memory-map a store. UserError when the folder holds no finished shard."""
     shards = sorted(folder.glob("shard-*"))
     if not shards:
@@ -192,5 +194,4 @@ def open_store(folder: Path, *, margin: int = 0) -> TileStore:
         [np.load(s / "images.npy", mmap_mode="r") for s in shards],
         [np.load(s / "labels.npy", mmap_mode="r") for s in shards],
         [json.loads(line) for s in shards for line in (s / "truth.jsonl").read_text().splitlines()],
-        margin=margin,
     )

@@ -176,6 +176,8 @@ def provenance(resources: Resources, state: State) -> dict[str, Any]:
 
     case, vlm, encoder = state["case"], resources.vlm, resources.encoder
     asked = {"id": vlm.id, "revision": vlm.revision, "tile_px": vlm.tile_px, "tile_mpp": vlm.tile_mpp}
+    if (closer_mpp := resources.profile.vlm.closer_mpp) is not None:
+        asked["closer_mpp"] = closer_mpp
     calls: list[ModelCall] = state.get("calls", [])
     adapters = adapters_used(calls, resources.profile.vlm.adapters)
     return {

@@ -160,7 +160,7 @@ def encoding(slide: Slide, coords: np.ndarray) -> list[Row]:
     from pathagent_tools.encoders.registry import load_encoder
 
     torch.set_num_threads(1)
-    names = ["eager", *reversed(runtimes._to_be_had())]
+    names = ["eager", *reversed(runtimes.faster_ones())]
     encoders = {name: load_encoder("embedded", runtime=name) for name in names}  # type: ignore[arg-type]
     spec = TileSpec(tile_px=128, mpp=1.0)
     some = coords[np.linspace(0, len(coords) - 1, min(512, len(coords))).astype(int)]

@@ -89,6 +89,13 @@ def test_the_describing_adapter_learns_from_pictures_of_its_tiles_and_is_told_wh
     assert widths["train"].startswith("192 um") and widths["train-closer"].startswith("96 um")
 
 
+def test_a_recipe_whose_closer_tiles_would_not_be_measured_is_refused(tmp_path: Path) -> None:
+    plan = load_adapter_recipe("adapter-describe").model_dump(mode="json") | {"measured": False}
+    (tmp_path / "untold.yaml").write_text(yaml.safe_dump(plan))
+    with pytest.raises(UserError, match="closer and mistold need tiles and measured: true"):
+        load_adapter_recipe(tmp_path / "untold.yaml")
+
+
 def test_one_tile_in_five_is_told_with_what_another_measures_and_none_at_the_finer_scale() -> None:
     plan = load_adapter_recipe("adapter-describe")
     told = [[adapters._told_of(plan, scale, 7, 5000, seed) for seed in range(2000)] for scale in (0, 1)]

@@ -12,9 +12,10 @@ import yaml
 from stand_ins import PROFILE, LookingModel, draft_tiny
 
 from pathagent.agents.magnification import apart, closer_looks
+from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Region
 from pathagent_tools.core.records import Evidence, Findings, MadeBy
-from pathagent_tools.vlm.profile import PROFILES
+from pathagent_tools.vlm.profile import PROFILES, load_profile
 
 STROMA = Findings(
     tissue="stroma", architecture="none", nuclear_grade="none", mitoses="none", necrosis="absent",
@@ -137,7 +138,13 @@ def test_a_run_sees_the_nuclei_of_a_lesion_at_the_finer_scale_of_its_profile(
     path = tmp_path / "two-scales.yaml"
     path.write_text(yaml.safe_dump(profile))
     model = LookingModel()
+    one_scale = tmp_path / "one-scale.yaml"
+    one_scale.write_text(yaml.safe_dump(profile | {"vlm": profile["vlm"] | {"closer_mpp": None}}))
     report = draft_tiny(lesion_slide, vlm=model, profile=str(path))
+    assert report.provenance["vlm"]["closer_mpp"] == 0.5
+    without = draft_tiny(lesion_slide, profile=str(one_scale))
+    assert without.provenance["run"] != report.provenance["run"], "another scale is another run"
+    assert {e.region.mpp for e in without.evidence} == {1.0}
     (near,) = [e for e in report.evidence if e.region.mpp == 0.5]
     assert "to see the nuclei of its invasive tumour at 0.5 µm/px" in near.reason
     far = next(e for e in report.evidence if near.reason.startswith(f"closer at {e.id},"))
@@ -145,3 +152,12 @@ def test_a_run_sees_the_nuclei_of_a_lesion_at_the_finer_scale_of_its_profile(
     assert near.findings is not None and near.sentence, "it was described, not only shown"
     widths = {r.user.split("Field width ")[1].split(" um")[0] for r in model.asked if r.role == "describe"}
     assert widths == {"96", "48"}, "the model is told how wide the field is"
+
+
+def test_a_closer_scale_that_is_no_finer_is_refused(tmp_path: Path) -> None:
+    profile = yaml.safe_load((PROFILES / f"{PROFILE}.yaml").read_text())
+    profile["vlm"] |= {"tile_mpp": 0.5, "closer_mpp": 0.5}
+    path = tmp_path / "same.yaml"
+    path.write_text(yaml.safe_dump(profile))
+    with pytest.raises(UserError, match=r"closer_mpp 0\.5 must be finer than tile_mpp 0\.5: give 0\.25"):
+        load_profile(str(path))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from pathagent_tools.core.errors import UserError
 from pathagent_tools.core.geometry import Frozen
@@ -52,6 +52,15 @@ class VLMSpec(Frozen):
     max_images: int = Field(default=4, description="images of one request")
     disk_gb: float = Field(default=0.1, description="size of the weights")
     gpu_gb: float = Field(default=2.0, description="GPU memory that serving takes, cache included")
+
+    @model_validator(mode="after")
+    def _closer_is_finer(self) -> VLMSpec:
+        if self.closer_mpp is not None and self.closer_mpp >= self.tile_mpp:
+            raise ValueError(
+                f"closer_mpp {self.closer_mpp:g} must be finer than tile_mpp {self.tile_mpp:g}: "
+                f"give {self.tile_mpp / 2:g}, or leave it out"
+            )
+        return self
 
 
 class Profile(Frozen):
