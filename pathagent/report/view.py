@@ -5,6 +5,7 @@ Adds no statement of its own: all words come from the report or from `words`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -135,6 +136,13 @@ class View:
     def why(self) -> str:
         """The run's own sentence, without what the headline has said already."""
         return self.report.outcome_text.removeprefix("No diagnosis is drafted").lstrip(".: ")
+
+    @property
+    def named(self) -> list[Field]:
+        """The looks that the run's own sentence names: what spoke against a draft is to be seen beside it."""
+        return [
+            self.fields[i] for i in dict.fromkeys(re.findall(r"\bE[1-9]\d*\b", self.why)) if i in self.fields
+        ]
 
     @property
     def shows_hints(self) -> bool:

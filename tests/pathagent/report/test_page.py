@@ -139,6 +139,16 @@ def test_a_withheld_diagnosis_is_no_headline() -> None:
     assert "Proposed, then withheld" in text
 
 
+def test_the_look_that_speaks_against_a_draft_is_seen_at_the_head_of_the_page() -> None:
+    def head(outcome_text: str) -> str:
+        case = carcinoma(outcome="insufficient evidence", outcome_text=outcome_text)
+        return html(case).split('class="hero calm"')[1].split("</section>")[0]
+
+    shown = head("No diagnosis is drafted: adenoma was proposed, and E2 shows invasive tumour.")
+    assert re.findall(r'class="thumb" href="#(E\d+)"', shown) == ["E2"]
+    assert "thumb" not in head("No diagnosis is drafted: the likeliest, adenoma, reaches only 40 %.")
+
+
 @pytest.mark.parametrize("make", [out_of_domain, not_he])
 def test_an_abstention_names_no_tissue_or_diagnosis(make: type[Case]) -> None:
     said = Tags(html(make())).text.lower()
