@@ -20,11 +20,13 @@ from pathagent_tools.encoders.tissue_map import (
     TISSUE_FILE,
     TUMOUR_GRADE,
     head_of,
+    mapped_tissues,
     read_field,
     tissue_shares,
 )
 from pathagent_tools.measure import extent
 from pathagent_tools.measure.extent import Extent, lesion_extent
+from pathagent_tools.phantom.camera import shrink
 from pathagent_tools.phantom.classes import CLASSES
 from pathagent_tools.phantom.reports import lesion_diameter_mm
 from pathagent_tools.phantom.slide import write_slide
@@ -160,3 +162,20 @@ def test_nothing_is_measured_where_no_look_lies_on_the_lesion(
     elsewhere = [tiles.region(far, "S1")]
     assert lesion_extent(slide, tiles, encoder, ["dysplastic epithelium"], elsewhere) is None
     assert lesion_extent(slide, tiles, encoder, ["dysplastic epithelium"], []) is None
+
+
+def test_a_small_field_is_read_in_its_surroundings_which_do_not_count(encoder: OpenClipEncoder) -> None:
+    """A closer look is smaller than a tile of the encoder: 96 of 128 µm."""
+    samples = [
+        sample_tile(9_440_000 + i, field_um=96.0, px=192, margin_px=32, split="test") for i in range(60)
+    ]
+    read = [read_field(encoder, shrink(s.image, 2), margin=16) for s in samples]
+    right = [mapped_tissues(r)[0] == s.findings.tissue for r, s in zip(read, samples, strict=True)]
+    assert np.mean(right) >= 0.85
+    tiles = [sample_tile(9_410_000 + i, field_um=128.0, px=128) for i in range(200)]
+    fat = next(s.image for s in tiles if s.class_fractions["adipose"] > 0.9)
+    muscle = next(s.image for s in tiles if s.class_fractions["smooth muscle"] > 0.9)
+    framed = fat.copy()
+    framed[16:112, 16:112] = muscle[16:112, 16:112]
+    shares = [{m.name: m.value for m in read_field(encoder, framed, margin=m)} for m in (0, 16)]
+    assert shares[0]["share_of_adipose"] > 10 > 2 * shares[1].get("share_of_adipose", 0)
